@@ -1,0 +1,1 @@
+"""The benchmark commands: `python -m bench`, `python -m lucid.bench`, `lucid bench`."""

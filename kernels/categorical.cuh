@@ -1,0 +1,103 @@
+#pragma once
+// log softmax(logits)[value]: one pass over per-row logits, or a gather of shared ones.
+#include "logsumexp.cuh"
+
+namespace lucid {
+
+// Four logits at a time; alone where a row does not start on their boundary.
+template <typename T>
+struct alignas(4 * sizeof(T)) Four {
+  T logit[4];
+};
+
+// Folds terms into a pair (maximum, sum) of one thread. The lowest number stands for none.
+template <typename T>
+struct LogitSum {
+  T maximum = -largest<T>(), sum = 0;
+
+  template <int COUNT>
+  __device__ void add(const T (&logit)[COUNT]) {
+    T highest = maximum;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) highest = fmax(highest, logit[i]);
+    sum *= power(maximum - highest);
+    maximum = highest;
+    T terms = 0;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) terms += power(logit[i] - highest);
+    sum += terms;
+  }
+
+  static __device__ T power(T difference) { return exp2_fast(difference * T(kLog2E)); }
+};
+
+// Logits [B, K], values and results [S, B]: LANES threads of a block share one row.
+template <typename T, int LANES>
+__device__ void categorical_log_prob(const T* logits, const Index* values, T* out, Index S,
+                                     Index B, Index K) {
+  constexpr int threads = 256, rows = threads / LANES;
+  __shared__ T maximum[threads], sum[threads];
+  const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES;
+  for (Index first = Index(blockIdx.x) * rows; first < B; first += Index(gridDim.x) * rows) {
+    const Index b = first + row;
+    const T* logit = logits + b * K;
+    LogitSum<T> state;
+    if (b < B) {
+      const bool aligned = b * K % 4 == 0;
+      const Index in_fours = aligned ? K / 4 * 4 : 0;
+      for (Index k = 4 * lane; k < in_fours; k += 4 * LANES) {
+        state.add(reinterpret_cast<const Four<T>*>(logit + k)->logit);
+      }
+      for (Index k = in_fours + lane; k < K; k += LANES) {
+        const T one[1] = {logit[k]};
+        state.add(one);
+      }
+    }
+    maximum[threadIdx.x] = state.maximum;
+    sum[threadIdx.x] = state.sum;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+      __syncthreads();
+      if (lane >= half) continue;
+      const int mine = threadIdx.x, other = mine + half;
+      const T highest = fmax(maximum[mine], maximum[other]);
+      sum[mine] = sum[mine] * LogitSum<T>::power(maximum[mine] - highest) +
+                  sum[other] * LogitSum<T>::power(maximum[other] - highest);
+      maximum[mine] = highest;
+    }
+    __syncthreads();
+    if (b < B) {
+      const T highest = maximum[row * LANES], log_sum = log(sum[row * LANES]);
+      for (Index s = lane; s < S; s += LANES) {
+        const Index value = values[s * B + b];
+        const bool inside = value >= 0 && value < K;
+        out[s * B + b] = inside ? (logit[value] - highest) - log_sum : -infinity<T>();
+      }
+    }
+    __syncthreads();
+  }
+}
+
+// The same with logits normalised before, [B, K], B = 1 where they are shared.
+template <typename T>
+__device__ void categorical_gather(const T* log_probs, const Index* values, T* out, Index count,
+                                   Index B, Index K) {
+  const Index i = Index(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const Index value = values[i];
+  out[i] = value >= 0 && value < K ? log_probs[i % B * K + value] : -infinity<T>();
+}
+
+}  // namespace lucid
+
+#define LUCID_CATEGORICAL_LOG_PROB(NAME, T, LANES)                                     \
+  extern "C" __global__ void __launch_bounds__(256)                                    \
+      NAME(const T* logits, const long long* values, T* out, long long S, long long B, \
+           long long K) {                                                              \
+    lucid::categorical_log_prob<T, LANES>(logits, values, out, S, B, K);               \
+  }
+
+#define LUCID_CATEGORICAL_GATHER(NAME, T)                                              \
+  extern "C" __global__ void NAME(const T* log_probs, const long long* values, T* out, \
+                                  long long count, long long B, long long K) {         \
+    lucid::categorical_gather(log_probs, values, out, count, B, K);                    \
+  }

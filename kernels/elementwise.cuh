@@ -1,0 +1,81 @@
+#pragma once
+// One value under one law: the bodies of elementwise and reduction kernels.
+#include "logsumexp.cuh"
+
+namespace lucid {
+
+// A family, its factors and its rows are structs of T alone, without padding.
+template <typename T, class Struct>
+__device__ bool has_nan(const Struct& s) {
+  const T* member = reinterpret_cast<const T*>(&s);
+  bool found = false;
+  for (int i = 0; i < int(sizeof(Struct) / sizeof(T)); ++i) found |= is_nan(member[i]);
+  return found;
+}
+
+// The base measure of one element: NaN for NaN, −∞ outside the family's own support.
+template <class Family, typename T>
+__device__ T base_measure(T x) {
+  if (is_nan(x)) return x;
+  return Family::supports(x) ? Family::log_base_measure(x) : -infinity<T>();
+}
+
+// The same for an event of D elements.
+template <class Family, typename T>
+__device__ T base_measure(const T* x, Index D) {
+  T sum = 0;
+  bool missing = false;
+  for (Index d = 0; d < D; ++d) {
+    sum += base_measure<Family>(x[d]);
+    missing |= is_nan(x[d]);
+  }
+  // An infinite measure both ways leaves the density 0.
+  return is_nan(sum) && !missing ? -infinity<T>() : sum;
+}
+
+// log p(x | family); what is NaN of infinities alone, as ∞ − ∞, counts as −∞.
+template <template <typename> class Family, typename T>
+__device__ T log_prob(const Family<T>& family, T x) {
+  using F = Family<T>;
+  const T base = base_measure<F>(x);
+  if (is_nan(base) || base == -infinity<T>()) return base;
+  // In half nats, so that the normal's factor is 1/σ itself, a normal number where 1/σ is.
+  const T twice = F::pair(F::row(x), family.prepare(2), family.constant(2));
+  const T density = T(0.5) * twice + base;
+  return is_nan(density) && !has_nan<T>(family) ? -infinity<T>() : density;
+}
+
+// One component's term of a mixture, for a reduction over components. One of weight 0
+// does not exist, whatever its parameters are.
+template <template <typename> class Family, typename T>
+__device__ LogSumExp<T> component(const Family<T>& family, T log_weight, T x) {
+  if (is_nan(x)) return LogSumExp<T>(x);
+  if (log_weight == -infinity<T>()) return {};
+  return LogSumExp<T>(log_prob(family, x) + log_weight);
+}
+
+// The same for an event of D elements: element d of parameter i is parameter_i[d·stride_i].
+template <template <typename> class Family, typename T>
+__device__ LogSumExp<T> component(const T* x, Index D, const T* parameter0, Index stride0,
+                                  const T* parameter1, Index stride1, const T* parameter2,
+                                  Index stride2, T log_weight) {
+  const T* parameter[3] = {parameter0, parameter1, parameter2};
+  const Index stride[3] = {stride0, stride1, stride2};
+  T sum = log_weight;
+  bool missing_value = false, missing = is_nan(log_weight);
+  for (Index d = 0; d < D; ++d) {
+    Family<T> family;
+    T* member = reinterpret_cast<T*>(&family);
+    for (int i = 0; i < int(sizeof(family) / sizeof(T)); ++i) {
+      member[i] = parameter[i][d * stride[i]];
+    }
+    const T term = log_prob(family, x[d]);
+    missing |= is_nan(term);
+    missing_value |= is_nan(x[d]);
+    sum += term;
+  }
+  if (log_weight == -infinity<T>() && !missing_value) return {};
+  return LogSumExp<T>(is_nan(sum) && !missing ? -infinity<T>() : sum);
+}
+
+}  // namespace lucid

@@ -1,0 +1,96 @@
+"""One CUDA device: its arrays, its compiled kernels, and their launches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from lucid.backends.cupy.functions import Functions
+from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
+from lucid.backends.protocol import Array
+
+Size = tuple[int, ...]
+
+
+class CudaDevice:
+    """Device `index`, through CuPy.
+
+    Everything below runs with this device current, on CuPy's current stream. This is
+    the seam at which tests put a device of their own, which runs kernels on the host.
+    """
+
+    def __init__(self, index: int) -> None:
+        import cupy
+
+        self.index = index
+        self.xp: Any = cupy
+        self.fn: Any = Functions()
+        self._elementwise = functools.cache(self._build_elementwise)
+        self._reduction = functools.cache(self._build_reduction)
+        self._raw = functools.cache(self._build_raw)
+
+    def current(self) -> AbstractContextManager[Any]:
+        """A context in which this device is the current one."""
+        context: AbstractContextManager[Any] = self.xp.cuda.Device(self.index)
+        return context
+
+    @functools.cached_property
+    def multiprocessors(self) -> int:
+        """How many blocks run truly side by side, at least."""
+        attributes = self.xp.cuda.Device(self.index).attributes
+        return int(attributes["MultiProcessorCount"])
+
+    def index_of(self, array: Array) -> int:
+        """The number of the device that holds an array of this namespace."""
+        return int(array.device.id)
+
+    def address(self, array: Array) -> int:
+        """Where the array's first element lies in the device's memory."""
+        return int(array.data.ptr)
+
+    def to_numpy(self, array: Array) -> Array:
+        """A copy in the host's memory, after all work on this stream is done."""
+        return self.xp.asnumpy(array)
+
+    def elementwise(self, spec: Elementwise, arguments: Sequence[Any]) -> None:
+        """Run an elementwise kernel; the last argument is its output."""
+        self._elementwise(spec)(*arguments)
+
+    def reduce(
+        self, spec: Reduction, arguments: Sequence[Any], axis: int, out: Array
+    ) -> None:
+        """Run a reduction over one axis of its broadcast inputs."""
+        self._reduction(spec)(*arguments, out, axis=axis)
+
+    def launch(
+        self, spec: Raw, grid: Size, block: Size, arguments: Sequence[Any]
+    ) -> None:
+        """Launch a kernel; sizes are NumPy scalars of the kernel's own types."""
+        self._raw(spec)(grid, block, tuple(arguments), shared_mem=spec.shared)
+
+    def _build_elementwise(self, spec: Elementwise) -> Any:
+        return self.xp.ElementwiseKernel(
+            spec.inputs,
+            spec.outputs,
+            spec.operation,
+            spec.name,
+            preamble=spec.preamble,
+        )
+
+    def _build_reduction(self, spec: Reduction) -> Any:
+        return self.xp.ReductionKernel(
+            spec.inputs,
+            spec.outputs,
+            spec.map,
+            spec.reduce,
+            spec.post_map,
+            spec.identity,
+            spec.name,
+            reduce_type=spec.reduce_type,
+            preamble=spec.preamble,
+        )
+
+    def _build_raw(self, spec: Raw) -> Any:
+        return self.xp.RawKernel(spec.source, spec.name)

@@ -1,0 +1,260 @@
+"""Every kernel lucid has, as text: a function a kind, an entry point a specialisation.
+
+A name and numbers from closed sets are all that goes into a source: families are the
+headers of `kernels/families`, element types are two.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.cupy.sources import folder, inlined
+from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
+
+LANES = (8, 32, 256)
+# Event sizes up to this are compiled in.
+_COMPILED_EVENT_SIZE = 4
+_NAME = re.compile(r"^[A-Za-z_]\w*$", re.ASCII)
+_ELEMENT = {"float32": "float", "float64": "double"}
+_MAX_PARAMETERS = 3
+
+
+@functools.cache
+def header(family: str) -> str:
+    """The header of a family, from its class's name: `StudentT`, student_t.cuh."""
+    if not _NAME.match(family):
+        raise ValueError(f"{family!r} is not the name of a family")
+    path = f"families/{snake(family)}.cuh"
+    if not (folder() / path).is_file():
+        raise ValueError(
+            f"{family} has no CUDA code: {path} is missing in {folder()}; it runs on "
+            "the CPU only"
+        )
+    return path
+
+
+@functools.cache
+def words(family: str) -> int:
+    """How many values a component's factors take, from the header's own struct.
+
+    A kernel's source asserts the same of the compiled struct: see `prepare`.
+    """
+    text = (folder() / header(family)).read_text(encoding="utf-8")
+    body = re.search(r"\bFactors\s*\{(.*?)\}", re.sub(r"//.*", "", text), re.DOTALL)
+    if body is None:
+        raise ValueError(f"{header(family)} has no struct `Factors`")
+    return sum(line.count(",") + 1 for line in body[1].split(";") if line.strip())
+
+
+def snake(family: str) -> str:
+    """`student_t` of `StudentT`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", family).lower()
+
+
+def element(dtype: Any) -> str:
+    """The C++ name of an element type."""
+    return _ELEMENT[np.dtype(dtype).name]
+
+
+def compiled_rows(family: str, dtype: str, event: int) -> tuple[int, ...]:
+    """Rows a thread may hold where `event` is compiled in, most first; () where not.
+
+    Rows share each load of a component, so more are better, until the unrolled pairs
+    (rows · event · 8 components) overflow the registers and take seconds to compile.
+    Where pairs are long, as with a log or in float64, loads matter less.
+    """
+    short = words(family) <= 2
+    if not 1 <= event <= (_COMPILED_EVENT_SIZE if short else 1):
+        return ()
+    if dtype == "float64":
+        return (2, 1) if short else (1,)
+    most = 16 // event if short else 2
+    return (1 << (min(most, 8).bit_length() - 1), 1)
+
+
+def _raw(kind: str, headers: tuple[str, ...], name: str, *arguments: object) -> Raw:
+    """The kernel that macro LUCID_<kind> defines under `name`."""
+    call = f"LUCID_{kind}({', '.join(map(str, (name, *arguments)))})"
+    return Raw(name, f"{inlined(*headers)}\n{call}\n")
+
+
+def _label(what: str, family: str, *parts: object) -> str:
+    return "_".join(map(str, ("lucid", what, snake(family), *parts)))
+
+
+@functools.cache
+def log_prob(family: str, parameters: int, dtype: str) -> Elementwise:
+    """The elementwise log density: value, parameters → result."""
+    fields = ", ".join(f"in{i + 1}" for i in range(parameters))
+    return Elementwise(
+        name=_label("log_prob", family, dtype),
+        inputs=", ".join(f"{dtype} in{i}" for i in range(parameters + 1)),
+        outputs=f"{dtype} out0",
+        operation=(
+            f"out0 = lucid::log_prob(lucid::{family}<{element(dtype)}>"
+            f"{{{fields}}}, in0)"
+        ),
+        preamble=inlined(header(family), "elementwise.cuh"),
+    )
+
+
+@functools.cache
+def per_row_mixture(family: str, dtype: str) -> Reduction:
+    """A mixture whose parameters are its row's own, prepared as they are read.
+
+    values [S·B, D]; for each parameter its data and strides over mixtures, components
+    and event elements; the weights as given, with what normalises them, in the same
+    way; whether they are logarithms; D, B, S·B; and a view of the shape [K, S·B] that
+    is reduced over its first axis. The threads of an incomplete last block have
+    _i ≥ S·B: they read the last row's, and what they get is thrown away.
+    """
+    kind = element(dtype)
+    slots = range(_MAX_PARAMETERS)
+    inputs = [f"raw {dtype} in0"]
+    for slot in slots:
+        inputs += [f"raw {dtype} in{slot + 1}"]
+        inputs += [f"int64 {axis}{slot + 1}" for axis in ("b", "k", "d")]
+    inputs += [f"raw {dtype} weight", "int64 bw", "int64 kw"]
+    inputs += [f"raw {dtype} total", "int64 bt", f"raw {dtype} shift", "int64 bs"]
+    inputs += ["int64 logarithms"]
+    inputs += ["int64 event", "int64 batch", "int64 rows", f"{dtype} shape"]
+    row = "(_i < rows ? _i : rows - 1)"
+    arguments = [f"&in0[0] + {row} * event", "event"]
+    for slot in slots:
+        i = slot + 1
+        arguments += [f"&in{i}[0] + {row} % batch * b{i} + _J * k{i}", f"d{i}"]
+    weight = f"(&weight[0])[{row} % batch * bw + _J * kw]"
+    total = f"(&total[0])[{row} % batch * bt]"
+    shift = f"(&shift[0])[{row} % batch * bs]"
+    arguments += [
+        f"logarithms ? {weight} - {shift} - {total} : log({weight} / {total})"
+    ]
+    return Reduction(
+        name=_label("mixture_per_row", family, dtype),
+        inputs=", ".join(inputs),
+        outputs=f"{dtype} out0",
+        map=f"lucid::component<lucid::{family}>({', '.join(arguments)})",
+        reduce="lucid::merge(a, b)",
+        post_map="out0 = a.log()",
+        identity=f"lucid::LogSumExp<{kind}>()",
+        reduce_type=f"lucid::LogSumExp<{kind}>",
+        preamble=inlined(header(family), "elementwise.cuh"),
+    )
+
+
+@functools.cache
+def prepare(family: str, source: str, dtype: str) -> Raw:
+    """Parameters and log weights of type `source` made into factors and constants."""
+    name = _label("prepare", family, source, dtype)
+    headers = (header(family), "prepare.cuh")
+    kind = element(dtype)
+    spec = _raw("PREPARE", headers, name, family, element(source), kind)
+    size = (
+        f"sizeof(lucid::{family}<{kind}>::Factors) == {words(family)} * sizeof({kind})"
+    )
+    return Raw(name, f'{spec.source}static_assert({size}, "Factors");\n')
+
+
+@functools.cache
+def mixture(family: str, dtype: str, event: int, rows: int) -> Raw:
+    """Shared parameters, an event size and a number of rows a thread compiled in."""
+    name = _label("mixture", family, dtype, f"d{event}", f"rows{rows}")
+    headers = (header(family), "mixture.cuh")
+    return _raw("MIXTURE", headers, name, family, element(dtype), event, rows)
+
+
+@functools.cache
+def mixture_diagonal(family: str, dtype: str) -> Raw:
+    """Shared parameters, any event size."""
+    name = _label("mixture_diagonal", family, dtype)
+    headers = (header(family), "mixture_diagonal.cuh")
+    return _raw("MIXTURE_DIAGONAL", headers, name, family, element(dtype))
+
+
+@functools.cache
+def mixture_merge(family: str, dtype: str) -> Raw:
+    """The partial sums of components split over blocks made one."""
+    name = _label("mixture_merge", family, dtype)
+    headers = (header(family), "mixture_finish.cuh")
+    return _raw("MIXTURE_MERGE", headers, name, family, element(dtype))
+
+
+@functools.cache
+def mixture_mode(family: str, dtype: str) -> Raw:
+    """The most probable component and its log probability."""
+    name = _label("mixture_mode", family, dtype)
+    headers = (header(family), "mixture_mode.cuh")
+    return _raw("MIXTURE_MODE", headers, name, family, element(dtype))
+
+
+_MVN = ("mixture_multivariate_normal.cuh",)
+
+
+@functools.cache
+def mvn_prepare(source: str) -> Raw:
+    """Triangular factors inverted, in float64."""
+    name = f"lucid_prepare_multivariate_normal_{source}"
+    headers = ("prepare.cuh",)
+    return _raw("PREPARE_MULTIVARIATE_NORMAL", headers, name, element(source))
+
+
+@functools.cache
+def mvn_mixture(dtype: str) -> Raw:
+    """A mixture of multivariate normals with shared parameters."""
+    name = f"lucid_mixture_multivariate_normal_{dtype}"
+    return _raw("MIXTURE_MULTIVARIATE_NORMAL", _MVN, name, element(dtype))
+
+
+@functools.cache
+def mvn_merge(dtype: str) -> Raw:
+    """Its partial sums made one."""
+    name = f"lucid_merge_partials_{dtype}"
+    return _raw("MERGE_PARTIALS", _MVN, name, element(dtype))
+
+
+@functools.cache
+def mvn_mode(dtype: str) -> Raw:
+    """Its most probable component."""
+    name = f"lucid_mode_multivariate_normal_{dtype}"
+    return _raw("MODE_MULTIVARIATE_NORMAL", _MVN, name, element(dtype))
+
+
+@functools.cache
+def categorical_log_prob(dtype: str, lanes: int) -> Raw:
+    """log softmax of a row and its gather in one pass, `lanes` threads a row."""
+    name = f"lucid_categorical_log_prob_{dtype}_lanes{lanes}"
+    headers = ("categorical.cuh",)
+    return _raw("CATEGORICAL_LOG_PROB", headers, name, element(dtype), lanes)
+
+
+@functools.cache
+def categorical_gather(dtype: str) -> Raw:
+    """The gather from log probabilities that are already normalised."""
+    name = f"lucid_categorical_gather_{dtype}"
+    return _raw("CATEGORICAL_GATHER", ("categorical.cuh",), name, element(dtype))
+
+
+@functools.cache
+def draw_index() -> Raw:
+    """Categories out of index tables."""
+    return _raw("DRAW_INDEX", ("index_table.cuh",), "lucid_draw_index")
+
+
+@functools.cache
+def draw(family: str, dtype: str) -> Raw:
+    """An index, that component's parameters, and one draw from it."""
+    name = _label("draw", family, dtype)
+    headers = (header(family), "draw.cuh")
+    return _raw("DRAW", headers, name, family, element(dtype))
+
+
+@functools.cache
+def mvn_draw(dtype: str) -> Raw:
+    """The same for multivariate normals."""
+    name = f"lucid_draw_multivariate_normal_{dtype}"
+    headers = ("samplers.cuh", "draw.cuh")
+    return _raw("DRAW_MULTIVARIATE_NORMAL", headers, name, element(dtype))

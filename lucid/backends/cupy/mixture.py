@@ -1,0 +1,209 @@
+"""Mixtures on a GPU: which kernel serves which layout, and its launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lucid.backends.cupy import kernels, multivariate_normal
+from lucid.backends.cupy.device import CudaDevice
+from lucid.backends.cupy.launch import (
+    MOST_BLOCKS_YZ,
+    ceil_divide,
+    int64,
+    log_weights,
+    parameter_sets,
+    source_type,
+    splits,
+    strides,
+    view,
+)
+from lucid.backends.cupy.specs import Raw
+from lucid.backends.protocol import Array, Components, Weights
+
+# With fewer values than this for each mixture, as in a density network, factors would
+# be written and read more often than they serve: parameters are used as they are.
+_FEW_VALUES = 8
+# Factors of more elements than this are made for one call and not kept.
+_KEPT_ELEMENTS = 1 << 24
+_THREADS = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Factors [B, K, D] of a family's WORDS values each, and constants [B, K]."""
+
+    factors: Array
+    constants: Array
+
+
+def log_prob(
+    device: CudaDevice, components: Components, value: Array, dtype: Any, out: Array
+) -> None:
+    """Fill `out` [S, B] with the log density of values [S, B, D], both contiguous."""
+    samples, batch, event = value.shape
+    if samples * batch == 0:
+        return
+    if components.family.family_event_ndim == 1:
+        multivariate_normal.log_prob(device, components, value, dtype, out)
+    elif parameter_sets(components) == 1:
+        # Shared parameters: all rows are values of one mixture.
+        _prepared_log_prob(
+            device, components, value, dtype, out, samples * batch, 1, event
+        )
+    elif samples < _FEW_VALUES:
+        _per_row_log_prob(device, components, value, dtype, out)
+    else:
+        _prepared_log_prob(device, components, value, dtype, out, samples, batch, event)
+
+
+def mode(
+    device: CudaDevice,
+    components: Components,
+    value: Array,
+    dtype: Any,
+    index: Array,
+    log_posterior: Array,
+) -> None:
+    """Fill both [S, B] with the most probable component and its log probability."""
+    samples, batch, event = value.shape
+    rows = samples * batch
+    if rows == 0:
+        return
+    if components.family.family_event_ndim == 1:
+        multivariate_normal.mode(device, components, value, dtype, index, log_posterior)
+        return
+    if parameter_sets(components) == 1:
+        samples, batch = rows, 1
+    prepared = prepare(device, components, dtype)
+    arguments = (
+        value, prepared.factors, prepared.constants, index, log_posterior,
+        *int64(samples, batch, components.count, event),
+    )  # fmt: skip
+    spec = kernels.mixture_mode(components.family.__name__, dtype.name)
+    device.launch(spec, (ceil_divide(rows, 128),), (128,), arguments)
+
+
+def prepare(device: CudaDevice, components: Components, dtype: Any) -> Prepared:
+    """The factors, made by a kernel of their own: once, unless they are very many."""
+    sets = parameter_sets(components)
+    event = int(components.parameters[0].shape[2])
+    size = sets * components.count * event
+
+    def build() -> Prepared:
+        return _build(device, components, dtype, sets, event)
+
+    if size > _KEPT_ELEMENTS:
+        return build()
+    result: Prepared = components.once((device.index, "factors", dtype.name), build)
+    return result
+
+
+def _build(
+    device: CudaDevice, components: Components, dtype: Any, sets: int, event: int
+) -> Prepared:
+    family, count = components.family.__name__, components.count
+    source = source_type(components, dtype)
+    parameters = [a.astype(source, copy=False) for a in components.parameters]
+    size = sets * count * event
+    prepared = Prepared(
+        device.xp.empty(size * kernels.words(family), dtype),
+        device.xp.empty(sets * count, dtype),
+    )
+    arguments = (
+        *views(parameters), *log_weights(components, source),
+        *int64(sets, count, event), prepared.factors, prepared.constants,
+    )  # fmt: skip
+    spec = kernels.prepare(family, source.name, dtype.name)
+    device.launch(spec, (ceil_divide(sets * count, 128),), (128,), arguments)
+    return prepared
+
+
+def views(parameters: list[Array]) -> tuple[Any, ...]:
+    """The views of up to three parameters; the rest are null."""
+    padded = [*parameters, None, None][:3]
+    return tuple(part for array in padded for part in view(array))
+
+
+def _prepared_log_prob(
+    device: CudaDevice,
+    components: Components,
+    value: Array,
+    dtype: Any,
+    out: Array,
+    samples: int,
+    batch: int,
+    event: int,
+) -> None:
+    family, count = components.family.__name__, components.count
+    prepared = prepare(device, components, dtype)
+    spec, threads, rows, compiled = _tile(device, family, dtype, samples, batch, event)
+    grid = (ceil_divide(samples, rows), min(batch, MOST_BLOCKS_YZ))
+    parts = splits(grid[0] * grid[1], device.multiprocessors, count)
+    partials = None
+    if parts > 1:
+        partials = device.xp.empty(parts * samples * batch * 2, dtype)
+    sizes = int64(samples, batch, count)
+    inputs = (value, prepared.factors, prepared.constants)
+    arguments = (*inputs, out, partials, *sizes, *(() if compiled else int64(event)))
+    device.launch(spec, (*grid, parts), (threads,), arguments)
+    if parts > 1:
+        arguments = (*inputs, partials, *int64(parts), out, *sizes, *int64(event))
+        merge = kernels.mixture_merge(family, dtype.name)
+        blocks = ceil_divide(samples * batch, 128)
+        device.launch(merge, (blocks,), (128,), arguments)
+
+
+def _tile(
+    device: CudaDevice, family: str, dtype: Any, samples: int, batch: int, event: int
+) -> tuple[Raw, int, int, bool]:
+    """(kernel, threads of a block, rows of a block, whether `event` is compiled in)."""
+    options = kernels.compiled_rows(family, dtype.name, event)
+    if not options:
+        return kernels.mixture_diagonal(family, dtype.name), 256, 128, False
+    # Several rows a thread once the blocks still suffice for the whole device.
+    fill = 2 * device.multiprocessors
+    rows = options[0]
+    if ceil_divide(samples, _THREADS * rows) * batch < fill:
+        rows = options[-1]
+    spec = kernels.mixture(family, dtype.name, event, rows)
+    return spec, _THREADS, _THREADS * rows, True
+
+
+def _per_row_log_prob(
+    device: CudaDevice, components: Components, value: Array, dtype: Any, out: Array
+) -> None:
+    """One fused reduction over parameters read in place."""
+    samples, batch, event = value.shape
+    rows, count = samples * batch, components.count
+    parameters = [a.astype(dtype, copy=False) for a in components.parameters]
+    # A kernel of CuPy's takes no null pointer: what is unused points at a zero.
+    nothing = device.xp.zeros((1, 1, 1), dtype)
+    arguments: list[Any] = [value]
+    for array in [*parameters, nothing, nothing][:3]:
+        arguments += [array, *int64(*strides(array, 3))]
+    arguments += _weights_in_place(device, components.weights, dtype, nothing)
+    arguments += int64(event, batch, rows)
+    arguments.append(device.xp.broadcast_to(nothing[0, 0], (count, rows)))
+    spec = kernels.per_row_mixture(components.family.__name__, dtype.name)
+    device.reduce(spec, arguments, axis=0, out=out.reshape(rows))
+
+
+def _weights_in_place(
+    device: CudaDevice, weights: Weights | None, dtype: Any, nothing: Array
+) -> list[Any]:
+    """Weights as they were given, with what normalises a row of them: see `Weights`."""
+    if weights is None:
+        return [nothing, *int64(0, 0), nothing, *int64(0), nothing, *int64(0, 1)]
+    given = weights.given.astype(dtype, copy=False)
+    shift, total = weights.shift, weights.total
+    logarithms = shift is not None
+    if shift is not None:
+        total, shift = device.xp.log(total), shift.astype(dtype)
+    total = total.astype(dtype)
+    return [
+        given, *int64(*strides(given, 2)),
+        total, *int64(*strides(total, 1)),
+        nothing if shift is None else shift,
+        *int64(*((0,) if shift is None else strides(shift, 1)), logarithms),
+    ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""The CPU backend: blocked NumPy over threads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numpy import categorical, draws, elementwise, mixture
+from lucid.backends.numpy.functions import Functions
+from lucid.backends.profiling import profile_range
+from lucid.backends.protocol import Array, Components, FamilyType
+
+
+class NumpyBackend:
+    """The fused operations in NumPy; see `lucid.backends.protocol.Backend`."""
+
+    type = "cpu"
+    index = 0
+    xp = np
+    fn = Functions()
+
+    def asarray(self, value: Any, dtype: Any = None, copy: bool | None = None) -> Array:
+        """A NumPy array; `copy` as in NumPy."""
+        return np.asarray(value, dtype=dtype, copy=copy)
+
+    def to_numpy(self, array: Array) -> Array:
+        """The array itself."""
+        return array
+
+    def range(self, name: str) -> AbstractContextManager[Any]:
+        """A profiling range around one public call."""
+        return profile_range(name)
+
+    def log_prob(
+        self,
+        family: FamilyType,
+        value: Array,
+        parameters: tuple[Array, ...],
+        dtype: Any,
+        out: Array | None = None,
+    ) -> Array:
+        """Elementwise log density of a scalar family, operands broadcast."""
+        return elementwise.log_prob(self.fn, family, value, parameters, dtype, out)
+
+    def mixture_log_prob(
+        self, components: Components, value: Array, dtype: Any, out: Array | None = None
+    ) -> Array:
+        """log Σ_k w_k p_k(x) for values [S, B, D], as [S, B]."""
+        result = np.empty(value.shape[:2], dtype) if out is None else out
+        mixture.log_prob(self.fn, components, value, dtype, result)
+        return result
+
+    def mixture_mode(
+        self, components: Components, value: Array, dtype: Any
+    ) -> tuple[Array, Array]:
+        """The most probable component [S, B] and its log probability."""
+        index = np.empty(value.shape[:2], np.int64)
+        result = np.empty(value.shape[:2], dtype)
+        mixture.mode(self.fn, components, value, dtype, result, index)
+        return index, result
+
+    def categorical_log_prob(self, logits: Array, value: Array, dtype: Any) -> Array:
+        """log softmax(logits [B or 1, K])[value [S, B]], as [S, B]."""
+        result = np.empty(value.shape, dtype)
+        categorical.log_prob(logits, value, dtype, result)
+        return result
+
+    def draw(
+        self,
+        components: Components,
+        key: tuple[int, int],
+        start: int,
+        size: int,
+        dtype: Any,
+    ) -> tuple[Array, Array]:
+        """Values [S·B, D] and component indices [S·B]."""
+        return draws.draw(components, key, start, size, dtype)
+
+    def draw_index(
+        self, table: Any, key: tuple[int, int], start: int, size: int
+    ) -> Array:
+        """Category indices [size]; row r reads table r mod B."""
+        return draws.draw_index(table, key, start, size)

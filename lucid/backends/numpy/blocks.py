@@ -1,0 +1,214 @@
+"""A call cut into blocks of rows, and one block's log densities, tile by tile.
+
+A block's rows lie on two axes [outer, inner], values and mixtures, the longer inside,
+so that NumPy's loops are long whether one mixture meets many values or many mixtures
+meet one value each. Components are the leading axis of a tile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numpy import prepare, program
+from lucid.backends.numpy.threads import get_num_threads, run_blocks
+from lucid.backends.protocol import Array, Components
+
+# Components a tile. A sum folds pairwise inside a tile and in float64 across tiles, so
+# this decides the rounding, and may not depend on the number of rows.
+TILE = 32
+# Bytes of one buffer: with its neighbours it stays in a core's second-level cache.
+BUFFER_BYTES = 1 << 20
+# Blocks below this many rows cost more in calls than threads win.
+FEWEST_ROWS = 1024
+
+# Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
+UFUNC_BUFFER = 1024
+
+_local = threading.local()
+
+
+class Call:
+    """One evaluation: components, values [S, B, D], and how rows are cut."""
+
+    def __init__(
+        self, fn: Any, components: Components, value: Array, dtype: Any
+    ) -> None:
+        self.fn = fn
+        self.components = components
+        self.family = components.family
+        self.dtype = np.dtype(dtype)
+        operands = [*components.parameters]
+        if components.weights is not None:
+            operands.append(components.weights.given)
+        self.shared = all(array.shape[0] == 1 for array in operands)
+        if self.shared:  # every value meets the same mixture: one axis of rows
+            value = value.reshape(-1, 1, value.shape[2])
+        self.value = value
+        self.samples, self.mixtures = value.shape[:2]
+        few = max(array.size for array in operands) <= prepare.KEPT_ELEMENTS
+        self._kept = self._prepare_once() if self.shared or few else None
+
+    def _prepare_once(self) -> prepare.Prepared:
+        kept: prepare.Prepared = self.components.once(
+            ("numpy", self.dtype),
+            lambda: prepare.prepare(self.fn, self.components, self.dtype),
+        )
+        return kept
+
+    def prepared(self, mixtures: slice) -> prepare.Prepared:
+        """The components of these mixtures."""
+        if self._kept is not None:
+            return self._kept.of(mixtures)
+        return prepare.prepare(self.fn, self.components, self.dtype, mixtures)
+
+    def run(self, work: Callable[[Block], None]) -> None:
+        """`work` on every block, over threads."""
+        samples, mixtures = self._block_shape()
+        across = -(-self.mixtures // mixtures)
+        count = -(-self.samples // samples) * across
+
+        def one(start: int, stop: int) -> None:
+            with quiet_loops():
+                for i in range(start, stop):
+                    s, b = (i // across) * samples, (i % across) * mixtures
+                    work(Block(self, slice(s, s + samples), slice(b, b + mixtures)))
+
+        if self.family.family_event_ndim:
+            one(0, count)  # BLAS brings its own threads
+        else:
+            run_blocks(count, 1, one)
+
+    def _block_shape(self) -> tuple[int, int]:
+        """Values and mixtures in a block: full buffers, and work for every thread."""
+        tile = min(self.components.count, TILE)
+        rows = BUFFER_BYTES // (self.dtype.itemsize * tile)
+        rows //= max(1, self.value.shape[2] // 8)  # the rows themselves need room too
+        share = max(1, -(-self.samples * self.mixtures // get_num_threads()))
+        rows = -(-share // -(-share // max(rows, FEWEST_ROWS)))
+        rows = max(rows, FEWEST_ROWS)
+        if self.samples < self.mixtures:
+            mixtures = min(self.mixtures, rows)
+            return max(1, min(self.samples, rows // mixtures)), mixtures
+        samples = max(1, min(self.samples, rows))
+        return samples, max(1, min(self.mixtures, rows // samples))
+
+
+class Block:
+    """Some values of some mixtures; see the module for its layout."""
+
+    def __init__(self, call: Call, samples: slice, mixtures: slice) -> None:
+        self.call = call
+        self.family = call.family
+        self.samples, self.mixtures = samples, mixtures
+        self.prepared = call.prepared(mixtures)
+        value = call.value[samples, mixtures]  # [S, B, D]
+        self._mixtures_inside = value.shape[0] < value.shape[1]
+        order = (2, 0, 1) if self._mixtures_inside else (2, 1, 0)
+        self.x = np.ascontiguousarray(value.transpose(order), dtype=call.dtype)
+        self.shape = self.x.shape[1:]  # [outer, inner]
+
+    def of(self, result: Array) -> Array:
+        """This block's part of an array [S, B], laid out as the block is."""
+        part = result[self.samples, self.mixtures]
+        return part if self._mixtures_inside else part.T
+
+    def tiles(self, careful: bool = False) -> Iterator[tuple[int, Array]]:
+        """(first component, log densities [components, outer, inner]), tile by tile.
+
+        In the prepared unit and without the base measure; the array is reused. A NaN
+        that neither a value nor a parameter explains (∞ · 0, of a component that does
+        not exist or a difference that overflows) is −∞ when `careful`.
+        """
+        vector = self.family.family_event_ndim == 1
+        for first in range(0, self.prepared.count, TILE):
+            last = min(first + TILE, self.prepared.count)
+            tile = (self._vector if vector else self._scalar)(first, last)
+            if careful:
+                explained = np.isnan(self.x).any(axis=0) | self._spread(
+                    self.prepared.poisoned[first:last]
+                )
+                tile[np.isnan(tile) & ~explained] = -np.inf
+            yield first, tile
+
+    def _scalar(self, first: int, last: int) -> Array:
+        """A scalar family: pairs summed over the event, on top of the constant."""
+        run, buffers = self._program
+        spare, result, *rest = (buffer[: last - first] for buffer in buffers)
+        base = self._spread(self.prepared.constant[first:last])
+        for d in range(self.x.shape[0]):
+            operands = [term[d] for term in self._rows]
+            operands += [
+                self._spread(factor[first:last, d]) for factor in self.prepared.factors
+            ]
+            # The sum so far is an operand, so the next one goes elsewhere.
+            result, spare = spare, result
+            run([*operands, base], [result, *rest])
+            base = result
+        return result
+
+    def _vector(self, first: int, last: int) -> Array:
+        """A family of vectors: one component and one mixture at a time."""
+        tile = _scratch(self.call.dtype, 1, (TILE, *self.shape))[0][: last - first]
+        for b in range(self.x.shape[2 if self._mixtures_inside else 1]):
+            x = (self.x[:, :, b] if self._mixtures_inside else self.x[:, b]).T  # [S, D]
+            place = (slice(None), b) if self._mixtures_inside else (b, slice(None))
+            for k in range(first, last):
+                factors = tuple(
+                    f[k, ..., min(b, f.shape[-1] - 1)] for f in self.prepared.factors
+                )
+                pair = self.family.pair(self.call.fn, (x,), factors)
+                constant = self.prepared.constant[k]
+                tile[k - first][place] = pair + constant[min(b, constant.size - 1)]
+        return tile
+
+    @cached_property
+    def _rows(self) -> tuple[Array, ...]:
+        return self.family.row(self.call.fn, self.x)
+
+    @cached_property
+    def _program(self) -> tuple[Callable[..., None], list[Array]]:
+        traced = program.trace(self.family, len(self._rows), len(self.prepared.factors))
+        shape = (min(TILE, self.prepared.count), *self.shape)
+        buffers = _scratch(self.call.dtype, traced.floats + 1, shape)
+        buffers += _scratch(np.dtype(bool), traced.booleans, shape)
+        return traced.run, buffers
+
+    def _spread(self, array: Array) -> Array:
+        """[K, mixtures or 1] against the block's [outer, inner]."""
+        return array[:, None, :] if self._mixtures_inside else array[:, :, None]
+
+
+@contextlib.contextmanager
+def quiet_loops() -> Iterator[None]:
+    """No warnings, and no copies of broadcast operands.
+
+    NumPy copies a broadcast operand into its buffer where the inner loop is shorter
+    than that buffer, which makes such a pass three times as long: a small buffer stops
+    it. Both settings belong to this thread.
+    """
+    with np.errstate(all="ignore"):
+        before = np.setbufsize(UFUNC_BUFFER)
+        try:
+            yield
+        finally:
+            np.setbufsize(before)
+
+
+def _scratch(dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> list[Array]:
+    """`count` buffers that this thread uses again for every block."""
+    size = int(np.prod(shape))
+    kept: dict[str, Array] = _local.__dict__
+    buffers = []
+    for i in range(count):
+        key = f"{dtype.str}{i}"
+        flat = kept.get(key)
+        if flat is None or flat.size < size:
+            flat = kept[key] = np.empty(size, dtype)
+        buffers.append(flat[:size].reshape(shape))
+    return buffers

@@ -1,0 +1,161 @@
+"""log Σ_k w_k p_k(x) on the CPU, one tile of components at a time, no N×K array.
+
+Each tile's log densities are folded into a running maximum and sum (Milakov and
+Gimelshein, 2018), in base 2. A row's result does not depend on how rows are grouped
+into blocks or spread over threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numpy.blocks import Block, Call
+from lucid.backends.protocol import NATS, Array, Components
+
+LN2 = math.log(2.0)
+# exp2 is slow where its result is denormal and slower below; a term this small adds
+# nothing to a sum that holds a 1.
+_CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1022.0}
+# Components that a plain float64 sum serves within the accuracy promise.
+_PLAIN_SUM = 2048
+
+
+def log_prob(
+    fn: Any, components: Components, value: Array, dtype: Any, out: Array
+) -> None:
+    """Fill `out` [S, B] with the log density of values [S, B, D]."""
+    call = Call(fn, components, value, dtype)
+    out = out.reshape(call.samples, call.mixtures)
+
+    def work(block: Block) -> None:
+        result = _log_density(block, careful=False)
+        if np.isnan(result).any() and not _explained(block, result):
+            result = _log_density(block, careful=True)
+        np.copyto(block.of(out), _on_support(block, result), "same_kind")
+
+    call.run(work)
+
+
+def mode(
+    fn: Any, components: Components, value: Array, dtype: Any, out: Array, index: Array
+) -> None:
+    """Fill `index` with the most probable component, `out` with its log probability.
+
+    Of equally probable components the first wins; NaN where every density is 0.
+    """
+    call = Call(fn, components, value, dtype)
+    out = out.reshape(call.samples, call.mixtures)
+    index = index.reshape(call.samples, call.mixtures)
+
+    def work(block: Block) -> None:
+        best = np.zeros(block.shape, np.int64)
+        top, total = _sum(block, careful=True, best=best)
+        kept = block.prepared.kept
+        block.of(index)[...] = best if kept is None else kept[best]
+        nowhere = top == -np.finfo(call.dtype).max
+        result = np.where(nowhere, np.nan, -np.log(total))
+        supported = block.family.supports(fn, block.x)
+        if supported is not None:
+            result = np.where(supported.all(axis=0), result, np.nan)
+        np.copyto(block.of(out), result, "same_kind")
+
+    call.run(work)
+
+
+def _log_density(block: Block, careful: bool) -> Array:
+    """log density in nats [outer, inner], without the base measure."""
+    if block.prepared.count == 1:
+        _, tile = next(block.tiles(careful))
+        nats = block.prepared.unit == NATS
+        return tile[0] if nats else tile[0] * np.float64(LN2)
+    top, total = _sum(block, careful)
+    result = np.log2(total, out=total)
+    result += top
+    result *= LN2
+    # No component reaches this row, or one has an infinite density at it.
+    infinite = (top == -np.finfo(top.dtype).max) | (top == np.inf)
+    if infinite.any():
+        np.copyto(result, np.copysign(np.inf, top), where=infinite)
+    return result
+
+
+def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array, Array]:
+    """The largest term y of each row and Σ 2^(y − largest) in float64.
+
+    A row without any finite term has the dtype's lowest number as its largest.
+    `best` receives the position of the largest term.
+    """
+    dtype = block.call.dtype
+    top = np.full(block.shape, -np.finfo(dtype).max, dtype)
+    peak, change = np.empty_like(top), np.empty_like(top)
+    total = np.empty(block.shape)
+    # Equal terms round the same way each time, so over many tiles the error of a
+    # float64 sum would grow with their number: it is kept beside the sum.
+    many = dtype == np.float64 and block.prepared.count > _PLAIN_SUM
+    lost = np.zeros(block.shape) if many else None
+    for first, tile in block.tiles(careful):
+        np.maximum.reduce(tile, axis=0, out=peak)
+        if best is not None:
+            np.copyto(best, first + tile.argmax(axis=0), where=peak > top)
+        np.maximum(peak, top, out=peak)
+        if first:
+            np.subtract(top, peak, out=change)
+            np.exp2(change, out=change)
+            total *= change
+            if lost is not None:
+                lost *= change
+        top, peak = peak, top
+        np.subtract(tile, top, out=tile)
+        np.maximum(tile, _CLAMP[dtype], out=tile)
+        np.exp2(tile, out=tile)
+        part = _fold(tile)
+        if not first:
+            np.copyto(total, part)
+        elif lost is None:
+            total += part
+        else:
+            lost += _add_exactly(total, part)
+    return top, total if lost is None else total + lost
+
+
+def _add_exactly(total: Array, part: Array) -> Array:
+    """Add in place; returns what rounding lost (Knuth's TwoSum)."""
+    before = total.copy()
+    total += part
+    grown = total - before
+    return (before - (total - grown)) + (part - grown)
+
+
+def _fold(tile: Array) -> Array:
+    """The sum over the first axis, pairwise, in place: the same for any row count."""
+    count = len(tile)
+    while count > 1:
+        half = count // 2
+        tile[:half] += tile[count - half : count]
+        count -= half
+    return tile[0]
+
+
+def _explained(block: Block, result: Array) -> bool:
+    """Whether every NaN of the result stands where the value itself is NaN."""
+    return not (np.isnan(result) & ~_missing(block)).any()
+
+
+def _missing(block: Block) -> Array:
+    return np.isnan(block.x).any(axis=0)
+
+
+def _on_support(block: Block, result: Array) -> Array:
+    """With the base measure added; −∞ off the support, NaN where the value is NaN."""
+    family, fn = block.family, block.call.fn
+    measure = family.log_base_measure(fn, block.x.astype(np.float64))
+    if measure is not None:
+        result = result + measure.sum(axis=0)
+    supported = family.supports(fn, block.x)
+    if supported is None:
+        return result
+    lost = np.where(_missing(block), np.nan, -np.inf)
+    return np.where(supported.all(axis=0), result, lost)

@@ -1,0 +1,112 @@
+"""Parameters made into what a block needs: factors and constants, once per component.
+
+Prepared in float64 and rounded once; a component of weight 0 is left out altogether
+where its weight is shared, and neutralised where other mixtures still use its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.protocol import BITS, NATS, Array, Components
+
+# Up to this many elements are prepared at once and kept; beyond it (a mixture density
+# network's [N, K]) each block prepares its own and forgets it.
+KEPT_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Components ready for blocks; the axis of mixtures comes last.
+
+    factors   scalar families: each [K, D, B or 1]; vector families: [K, …, B or 1]
+    constant  [K, B or 1], the log weight included
+    kept      the original index of each component, where some were left out
+    unit      bits for a sum over components, nats for a single one
+    """
+
+    factors: tuple[Array, ...]
+    constant: Array
+    kept: Array | None
+    unit: float
+
+    @property
+    def count(self) -> int:
+        """The number of components left."""
+        return int(self.constant.shape[0])
+
+    @property
+    def poisoned(self) -> Array:
+        """[K, B or 1]: a parameter of a component that exists is NaN."""
+        bad = np.isnan(self.constant)
+        for factor in self.factors:
+            bad = bad | np.isnan(factor).any(axis=tuple(range(1, factor.ndim - 1)))
+        return bad
+
+    def of(self, mixtures: slice) -> Prepared:
+        """The part of these mixtures; shared arrays serve all of them."""
+
+        def part(array: Array) -> Array:
+            return array if array.shape[-1] == 1 else array[..., mixtures]
+
+        return Prepared(
+            tuple(part(factor) for factor in self.factors),
+            part(self.constant),
+            self.kept,
+            self.unit,
+        )
+
+
+def prepare(
+    fn: Any, components: Components, dtype: Any, mixtures: slice = slice(None)
+) -> Prepared:
+    """Prepared components of some mixtures, of all by default."""
+    family = components.family
+    unit = NATS if components.count == 1 else BITS
+    parameters = [
+        np.asarray(a if a.shape[0] == 1 else a[mixtures], dtype=np.float64)
+        for a in components.parameters
+    ]
+    log_weights, kept = None, None
+    with np.errstate(all="ignore"):
+        if components.weights is not None:
+            log_weights = components.weights.log(mixtures)
+            alive = log_weights > -np.inf
+            if len(alive) == 1 and alive.any() and not alive.all():
+                kept = np.flatnonzero(alive[0])
+                log_weights = log_weights[:, kept]
+                parameters = [a[:, kept] for a in parameters]
+        *factors, constant = family.prepare(fn, unit, *parameters)
+    if family.family_event_ndim == 0:
+        constant = constant.sum(axis=-1)  # [B or 1, K]
+    if log_weights is not None:
+        constant, factors = _weighted(unit, log_weights, constant, factors)
+    return Prepared(
+        tuple(_mixtures_last(factor, dtype) for factor in factors),
+        _mixtures_last(constant, dtype),
+        kept,
+        unit,
+    )
+
+
+def _weighted(
+    unit: float, log_weights: Array, constant: Array, factors: list[Array]
+) -> tuple[Array, list[Array]]:
+    """The log weights in the constants; no trace left of a component of weight 0."""
+    dead = np.isneginf(log_weights)
+    constant = constant + unit * np.where(dead, 0.0, log_weights)
+    if dead.any():
+        constant = np.where(dead, -np.inf, constant)
+        factors = [
+            np.where(dead.reshape(dead.shape + (1,) * (f.ndim - 2)), 0.0, f)
+            for f in factors
+        ]
+    return constant, factors
+
+
+def _mixtures_last(array: Array, dtype: Any) -> Array:
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ascontiguousarray(np.moveaxis(array, 0, -1), dtype=dtype)

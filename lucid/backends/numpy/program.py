@@ -1,0 +1,242 @@
+"""A family's `pair`, traced once into NumPy calls that write to reused buffers.
+
+Evaluating the formula as it stands would allocate an array for every operator. Traced,
+it is a short list of ufunc calls, each with a buffer to write to, and a buffer whose
+value is no longer needed is written again: a block's whole evaluation stays in cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.protocol import Array, Family
+
+
+class Node:
+    """The value of an operator or an operand, not computed yet."""
+
+    __slots__ = ("args", "boolean", "function")
+
+    def __init__(
+        self, function: Any, args: tuple[Any, ...], boolean: bool = False
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.boolean = boolean
+
+    def __add__(self, other: Any) -> Node:
+        return _add(self, other)
+
+    def __radd__(self, other: Any) -> Node:
+        return _add(other, self)
+
+    def __sub__(self, other: Any) -> Node:
+        return Node(np.subtract, (self, other))
+
+    def __rsub__(self, other: Any) -> Node:
+        return Node(np.subtract, (other, self))
+
+    def __mul__(self, other: Any) -> Node:
+        return Node(np.multiply, (self, other))
+
+    def __rmul__(self, other: Any) -> Node:
+        return Node(np.multiply, (other, self))
+
+    def __truediv__(self, other: Any) -> Node:
+        return Node(np.divide, (self, other))
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return Node(np.divide, (other, self))
+
+    def __neg__(self) -> Node:
+        return Node(np.negative, (self,))
+
+    def __abs__(self) -> Node:
+        return Node(np.absolute, (self,))
+
+    def __lt__(self, other: Any) -> Node:
+        return Node(np.less, (self, other), boolean=True)
+
+    def __le__(self, other: Any) -> Node:
+        return Node(np.less_equal, (self, other), boolean=True)
+
+    def __gt__(self, other: Any) -> Node:
+        return Node(np.greater, (self, other), boolean=True)
+
+    def __ge__(self, other: Any) -> Node:
+        return Node(np.greater_equal, (self, other), boolean=True)
+
+    def __eq__(self, other: Any) -> Node:  # type: ignore[override]
+        return Node(np.equal, (self, other), boolean=True)
+
+    def __ne__(self, other: Any) -> Node:  # type: ignore[override]
+        return Node(np.not_equal, (self, other), boolean=True)
+
+    def __and__(self, other: Any) -> Node:
+        return Node(np.logical_and, (self, other), boolean=True)
+
+    def __or__(self, other: Any) -> Node:
+        return Node(np.logical_or, (self, other), boolean=True)
+
+    def __invert__(self) -> Node:
+        return Node(np.logical_not, (self,), boolean=True)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a pair formula is elementwise: use fn.where, not `if`")
+
+    __hash__ = object.__hash__
+
+
+class Tracer:
+    """The function namespace that records: every ufunc of NumPy, and `where`."""
+
+    def __getattr__(self, name: str) -> Callable[..., Node]:
+        ufunc = getattr(np, name, None)
+        if not isinstance(ufunc, np.ufunc):
+            raise AttributeError(f"a pair formula cannot use {name}: not a NumPy ufunc")
+        boolean = all(types.endswith("->?") for types in ufunc.types)
+        return lambda *args: Node(ufunc, args, boolean)
+
+    def where(self, condition: Any, chosen: Any, other: Any) -> Node:
+        """chosen where condition, else other."""
+        return Node(_select, (condition, chosen, other))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """function(*args, out=buffer); an argument is an operand, a buffer or a number."""
+
+    function: Any
+    args: tuple[Any, ...]
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """pair(row, factors) + base as steps over operands and numbered buffers.
+
+    Operands are numbered row first, then factors, then base; buffer 0 is the result.
+    """
+
+    steps: tuple[Step, ...]
+    floats: int  # buffers of the compute dtype, the result among them
+    booleans: int
+
+    def run(self, operands: Sequence[Array], buffers: Sequence[Array]) -> None:
+        """Evaluate; `buffers` holds `floats` arrays and then `booleans` masks."""
+        for step in self.steps:
+            args = [
+                operands[a.index]
+                if type(a) is Operand
+                else buffers[a.index]
+                if type(a) is Buffer
+                else a
+                for a in step.args
+            ]
+            step.function(*args, out=buffers[step.out])
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A row's term, a component's factor, or the base that the pair is added to."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A block-sized array that steps write and read."""
+
+    index: int
+
+
+@functools.cache
+def trace(family: type[Family], rows: int, factors: int) -> Program:
+    """The program of a family whose row has `rows` terms and whose pair `factors`."""
+    leaves = [Node(None, (Operand(i),)) for i in range(rows + factors + 1)]
+    pair = family.pair(
+        Tracer(), tuple(leaves[:rows]), tuple(leaves[rows : rows + factors])
+    )
+    return _assign_buffers(_add(pair, leaves[-1]))
+
+
+def _add(left: Any, right: Any) -> Node:
+    """left + right; −a + b as b − a, which is one pass less."""
+    for a, b in ((left, right), (right, left)):
+        if isinstance(a, Node) and a.function is np.negative:
+            return Node(np.subtract, (b, a.args[0]))
+    return Node(np.add, (left, right))
+
+
+def _select(condition: Array, chosen: Any, other: Any, out: Array) -> None:
+    """np.where into a buffer, which may be `chosen` or `other` itself."""
+    if out is chosen:
+        np.copyto(out, other, where=np.logical_not(condition))
+        return
+    if out is not other:
+        np.copyto(out, other)
+    np.copyto(out, chosen, where=condition)
+
+
+def _assign_buffers(root: Node) -> Program:
+    """Steps in order of evaluation, each value in a buffer that is free by then."""
+    order: list[Node] = []
+    uses: dict[Node, int] = {}
+
+    def visit(node: Any) -> None:
+        if not isinstance(node, Node) or node.function is None:
+            return
+        uses[node] = uses.get(node, 0) + 1
+        if uses[node] == 1:
+            for arg in node.args:
+                visit(arg)
+            order.append(node)
+
+    visit(root)
+    place: dict[Node, int] = {}
+    free: dict[bool, list[int]] = {False: [], True: []}
+    count = {False: 0, True: 0}
+    steps: list[tuple[Node, tuple[Any, ...], int]] = []
+    for node in order:
+        args: list[Any] = []
+        for arg in node.args:
+            if not isinstance(arg, Node):
+                args.append(arg)
+            elif arg.function is None:
+                args.append(arg.args[0])
+            else:
+                args.append((arg.boolean, place[arg]))
+                uses[arg] -= 1
+                if uses[arg] == 0:
+                    free[arg.boolean].append(place[arg])
+        kind = node.boolean
+        if not free[kind]:
+            free[kind].append(count[kind])
+            count[kind] += 1
+        # The result's own buffer comes last, so that it ends as buffer 0.
+        place[node] = free[kind].pop()
+        steps.append((node, tuple(args), place[node]))
+    # Swap so that the result is buffer 0; booleans come behind the floats.
+    last = place[root]
+    swap = {last: 0, 0: last}
+
+    def number(kind: bool, index: int) -> int:
+        return count[False] + index if kind else swap.get(index, index)
+
+    return Program(
+        tuple(
+            Step(
+                node.function,
+                tuple(Buffer(number(*a)) if isinstance(a, tuple) else a for a in args),
+                number(node.boolean, out),
+            )
+            for node, args, out in steps
+        ),
+        max(count[False], 1),
+        count[True],
+    )

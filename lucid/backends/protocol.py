@@ -1,0 +1,236 @@
+"""What the floors of lucid say to one another: families, components and backends.
+
+A *family* is pure formulas, written once per backend; *components* are one family's
+parameters laid out for a kernel; a *backend* runs the fused operations on them.
+Everything here speaks of raw arrays (NumPy or CuPy), never of tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+# One array of either backend. NumPy's and CuPy's types share no checkable base.
+Array = Any
+
+# The units in which a prepared log density is counted.
+NATS = 1.0
+BITS = math.log2(math.e)
+
+
+class Family(Protocol):
+    """The log density of one family, in parts, by what each part depends on:
+
+        log p(x | θ) = (pair(row(x), factors) + constant) / unit + log_base_measure(x)
+
+    where (*factors, constant) = prepare(unit, *θ). `prepare` runs once per component,
+    `row` and `log_base_measure` once per value, and `pair` once per (value, component)
+    pair, so `pair` holds a few multiply-adds and nothing that depends on one side
+    alone. Every function takes its namespace `fn` (NumPy's names and those of
+    scipy.special) first, so that the same text serves NumPy, CuPy and tracing.
+
+    The CUDA struct of the same name in `kernels/families` has the same parts.
+    """
+
+    __name__: str
+    family_parameters: tuple[str, ...]
+    # 0: a scalar family, whose pair is elementwise. 1: a family of vectors, whose
+    # pair takes rows [R, D] and one component's factors and gives [R].
+    family_event_ndim: int
+
+    @staticmethod
+    def prepare(fn: Any, unit: float, *parameters: Array) -> tuple[Array, ...]:
+        """(*factors, constant) of each component, counted in `unit` per nat."""
+
+    @staticmethod
+    def supports(fn: Any, value: Array) -> Array | None:
+        """True where a value lies in the support that needs no parameter.
+
+        None where every number does and `pair` carries NaN through by itself.
+        """
+
+    @staticmethod
+    def row(fn: Any, value: Array) -> tuple[Array, ...]:
+        """What `pair` needs of a value."""
+
+    @staticmethod
+    def log_base_measure(fn: Any, value: Array) -> Array | None:
+        """The term of the value alone, in nats; None where it is 0."""
+
+    @staticmethod
+    def pair(fn: Any, row: tuple[Array, ...], factors: tuple[Array, ...]) -> Array:
+        """The term of value and component together, without the constant."""
+
+    @staticmethod
+    def draw(bits: Bits, *parameters: Array) -> Array:
+        """One value per row from counter-based bits, in float64."""
+
+
+# A backend has an attribute `type`, which hides the builtin inside its class.
+FamilyType = type[Family]
+
+
+class Bits(Protocol):
+    """The random words of n rows and one event element; see lucid/_random.py.
+
+    Attempt 0 holds the direct words, attempts 1, 2, … one rejection round each.
+    """
+
+    size: int
+
+    def words(self, attempt: int, rows: Array | None = None) -> Array:
+        """uint64 [n, 4], or [len(rows), 4] for those row positions only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """How much each component counts, as given, and what normalises it.
+
+        log w = log(given / total)              given are weights
+        log w = (given − shift) − log total     given are their logarithms
+
+    given         [B or 1, K]; a weight of 0, or a logarithm of −∞: no such component
+    shift, total  [B or 1, 1], float64; no shift where given are weights
+
+    Kept apart, so that weights of their own for each of millions of rows need no
+    second array of that size. NumPy's functions hand CuPy's arrays to CuPy.
+    """
+
+    given: Array
+    total: Array
+    shift: Array | None = None
+
+    @classmethod
+    def normalised(cls, log_weights: Array) -> Weights:
+        """Logarithms [B or 1, K] of weights that already sum to 1."""
+        zero = np.zeros_like(log_weights[:1, :1], dtype=np.float64)
+        return cls(log_weights, zero + 1.0, zero)
+
+    def log(self, mixtures: slice = slice(None)) -> Array:
+        """Normalised log weights of some mixtures in float64, [b or 1, K]."""
+        given, total = _part(self.given, mixtures), _part(self.total, mixtures)
+        if self.shift is None:
+            return np.log(given.astype(np.float64) / total)
+        return (given - _part(self.shift, mixtures)) - np.log(total)
+
+    def relative(self, mixtures: slice = slice(None)) -> Array:
+        """Weights of some mixtures up to a factor, float64 [b or 1, K]."""
+        given = _part(self.given, mixtures).astype(np.float64)
+        if self.shift is None:
+            return given
+        return np.exp(given - _part(self.shift, mixtures))
+
+
+def _part(array: Array, mixtures: slice) -> Array:
+    return array if array.shape[0] == 1 else array[mixtures]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Components:
+    """K components of one family in each of B mixtures, laid out for a kernel.
+
+    parameters   each [B or 1, K, D] (a vector family's own shape behind [B or 1, K])
+    weights      of the components; None for a plain density (K = 1)
+
+    A leading 1 stands for parameters shared by all mixtures. Parameters are snapshots:
+    nothing writes to them, so what a backend prepares from them is kept in `prepared`.
+    """
+
+    family: type[Family]
+    parameters: tuple[Array, ...]
+    weights: Weights | None
+    batch: int
+    prepared: dict[Any, Any] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def count(self) -> int:
+        """K, the number of components."""
+        return int(self.parameters[0].shape[1])
+
+    @property
+    def log_weights(self) -> Array:
+        """All normalised log weights [B or 1, K] in float64; kept. None if plain."""
+        weights = self.weights
+        if weights is None:
+            return None
+        return self.once("log weights", weights.log)
+
+    def once(self, key: Any, build: Callable[[], Any]) -> Any:
+        """The value kept under `key`, built by the first caller only."""
+        try:
+            return self.prepared[key]
+        except KeyError:
+            with self.lock:
+                if key not in self.prepared:
+                    self.prepared[key] = build()
+                return self.prepared[key]
+
+
+class Backend(Protocol):
+    """The fused operations, and what else differs between NumPy and CuPy."""
+
+    type: str  # "cpu" or "cuda"
+    index: int
+    xp: Any  # the array namespace
+    fn: Any  # `xp` and the special functions under SciPy's names
+
+    def asarray(self, value: Any, dtype: Any = None, copy: bool | None = None) -> Array:
+        """An array of this backend's device; never from another device's array."""
+
+    def to_numpy(self, array: Array) -> Array:
+        """A NumPy array with the same values, copied off the device if need be."""
+
+    def range(self, name: str) -> AbstractContextManager[Any]:
+        """A profiling range around one public call; a no-op without nvtx."""
+
+    def log_prob(
+        self,
+        family: FamilyType,
+        value: Array,
+        parameters: tuple[Array, ...],
+        dtype: Any,
+        out: Array | None = None,
+    ) -> Array:
+        """Elementwise log density of a scalar family, operands broadcast."""
+
+    def mixture_log_prob(
+        self, components: Components, value: Array, dtype: Any, out: Array | None = None
+    ) -> Array:
+        """log Σ_k w_k p_k(x) for values [S, B, D], as [S, B], with no S×B×K array."""
+
+    def mixture_mode(
+        self, components: Components, value: Array, dtype: Any
+    ) -> tuple[Array, Array]:
+        """The most probable component [S, B] (int64) and its log probability."""
+
+    def categorical_log_prob(self, logits: Array, value: Array, dtype: Any) -> Array:
+        """log softmax(logits [B or 1, K])[value [S, B]] for integers, as [S, B].
+
+        Logits shared by all values are normalised once by the caller and gathered;
+        per-row logits take one pass. An index outside 0 … K−1 gives −∞.
+        """
+
+    def draw(
+        self,
+        components: Components,
+        key: tuple[int, int],
+        start: int,
+        size: int,
+        dtype: Any,
+    ) -> tuple[Array, Array]:
+        """Values [S·B, D] and component indices [S·B] of `size` = S·B rows.
+
+        Row r belongs to mixture r mod B and reads the words of element start + r.
+        """
+
+    def draw_index(
+        self, table: Any, key: tuple[int, int], start: int, size: int
+    ) -> Array:
+        """Category indices [size] (int64); row r reads table r mod B, word 0."""

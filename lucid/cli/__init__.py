@@ -1,0 +1,3 @@
+"""The command `lucid`."""
+
+from lucid.cli.command import main as main

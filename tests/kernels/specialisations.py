@@ -1,0 +1,81 @@
+"""Every kernel lucid can ask CuPy for, with the text CuPy would compile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import device_code
+
+from lucid.backends.cupy import kernels, sources
+from lucid.backends.cupy.device import CudaDevice
+from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
+
+Spec = Elementwise | Reduction | Raw
+DTYPES = ("float32", "float64")
+EVENT_SIZES = range(1, 10)
+
+
+def families() -> dict[str, int]:
+    """The scalar families that have CUDA code, by class name: number of parameters."""
+    found = {}
+    for path in sorted((sources.folder() / "families").glob("*.cuh")):
+        text = path.read_text(encoding="utf-8")
+        match = re.search(r"struct (\w+) \{\n\s*T ([^;]+);", text)
+        if match:
+            found[match[1]] = match[2].count(",") + 1
+    return found
+
+
+def of_family(family: str, parameters: int) -> Iterator[Spec]:
+    """The kernels of one scalar family."""
+    for dtype in DTYPES:
+        yield kernels.log_prob(family, parameters, dtype)
+        yield kernels.per_row_mixture(family, dtype)
+        yield from (kernels.prepare(family, source, dtype) for source in DTYPES)
+        for event in EVENT_SIZES:
+            rows = dict.fromkeys(kernels.compiled_rows(family, dtype, event))
+            yield from (kernels.mixture(family, dtype, event, r) for r in rows)
+        yield kernels.mixture_diagonal(family, dtype)
+        yield kernels.mixture_merge(family, dtype)
+        yield kernels.mixture_mode(family, dtype)
+        yield kernels.draw(family, dtype)
+
+
+def of_none() -> Iterator[Spec]:
+    """The kernels of vector families and of none."""
+    for dtype in DTYPES:
+        yield kernels.mvn_prepare(dtype)
+        yield kernels.mvn_mixture(dtype)
+        yield kernels.mvn_merge(dtype)
+        yield kernels.mvn_mode(dtype)
+        yield kernels.mvn_draw(dtype)
+        yield kernels.categorical_gather(dtype)
+        for lanes in kernels.LANES:
+            yield kernels.categorical_log_prob(dtype, lanes)
+    yield kernels.draw_index()
+
+
+def text(spec: Spec) -> str:
+    """The source that reaches NVRTC, as CuPy's own builders write it."""
+    if isinstance(spec, Raw):
+        return spec.source
+    kernel = build(spec)
+    if isinstance(spec, Elementwise):
+        return device_code.elementwise_text(kernel)
+    numbers = re.findall(r"(?<!raw )int64 (\w+)", spec.inputs)
+    return device_code.reduction_text(kernel, ndim=1, scalars=numbers)
+
+
+def build(spec: Spec) -> Any:
+    """The CuPy object that a device builds from a spec: no driver is needed for it."""
+    import cupy
+
+    device = object.__new__(CudaDevice)
+    device.xp = cupy
+    if isinstance(spec, Elementwise):
+        return device._build_elementwise(spec)
+    if isinstance(spec, Reduction):
+        return device._build_reduction(spec)
+    return device._build_raw(spec)

@@ -1,0 +1,90 @@
+"""Every kernel compiles under NVRTC as CuPy would compile it, and the hot ones well."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cupy
+import pytest
+from device_code import CUPY_VERSION, Resources, compile_cubin, resources
+from specialisations import EVENT_SIZES, Spec, build, families, of_family, of_none, text
+
+from lucid.backends.cupy import kernels
+
+EVERYWHERE = (80, 120)
+HOT = (75, 80, 86, 89, 90, 100, 120)
+
+
+def hot() -> list[Spec]:
+    """The kernels that large jobs spend their time in."""
+    chosen = [
+        kernels.log_prob("Normal", 2, "float32"),
+        kernels.per_row_mixture("Normal", "float32"),
+        kernels.draw("Normal", "float32"),
+        kernels.draw_index(),
+        *(kernels.mvn_mixture(dtype) for dtype in ("float32", "float64")),
+        *(kernels.categorical_log_prob("float32", lanes) for lanes in kernels.LANES),
+        kernels.categorical_gather("float32"),
+    ]
+    for dtype in ("float32", "float64"):
+        chosen.append(kernels.mixture_diagonal("Normal", dtype))
+        few_rows = kernels.compiled_rows("Normal", dtype, 1)[-1]
+        chosen.append(kernels.mixture("Normal", dtype, 1, few_rows))
+        for event in EVENT_SIZES:
+            for rows in kernels.compiled_rows("Normal", dtype, event)[:1]:
+                chosen.append(kernels.mixture("Normal", dtype, event, rows))
+    return chosen
+
+
+def compiled(specs: list[Spec], arch: int) -> dict[str, Resources]:
+    """Each kernel's resources. NVRTC runs without the GIL, so two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        logs = pool.map(lambda spec: compile_cubin(text(spec), arch)[1], specs)
+        found = {name: use for log in logs for name, use in resources(log).items()}
+    assert set(found) == {spec.name for spec in specs}
+    return found
+
+
+def test_the_private_builders_are_those_of_the_pinned_version():
+    assert cupy.__version__ == CUPY_VERSION, (
+        "device_code.py calls private functions of CuPy: read them again, then pin"
+    )
+
+
+@pytest.mark.parametrize("arch", EVERYWHERE)
+@pytest.mark.parametrize("family", families())
+def test_every_kernel_of_a_family_compiles(family, arch):
+    compiled(list(of_family(family, families()[family])), arch)
+
+
+@pytest.mark.parametrize("arch", EVERYWHERE)
+def test_every_other_kernel_compiles(arch):
+    compiled(list(of_none()), arch)
+
+
+@pytest.mark.parametrize("arch", HOT)
+def test_hot_kernels_do_not_spill(arch):
+    found = compiled(hot(), arch)
+    spilled = {
+        name: use for name, use in found.items() if use.spill_stores or use.spill_loads
+    }
+    assert not spilled
+
+
+def test_every_kernel_is_an_object_of_cupy():
+    for spec in [*of_family("Normal", 2), *of_none()]:
+        assert build(spec).name == spec.name
+
+
+def test_names_tell_kernels_apart():
+    specs = [spec for family, n in families().items() for spec in of_family(family, n)]
+    specs += of_none()
+    assert len({spec.name for spec in specs}) == len(specs)
+
+
+def test_a_source_takes_no_text_from_outside():
+    for name in ("Normal>{}; evil(); //", "../normal", "", "1Normal", "Nörmal"):
+        with pytest.raises(ValueError, match="not the name of a family"):
+            kernels.header(name)
+    with pytest.raises(ValueError, match="no CUDA code"):
+        kernels.header("Nonesuch")
