@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ def seconds(call: Callable[[], object], repeats: int = 7) -> float:
     """The median time of `call` on the device, after two calls to warm up."""
     import cupy
 
-    times = []
+    times: list[float] = []
     for attempt in range(repeats + 2):
         start, stop = cupy.cuda.Event(), cupy.cuda.Event()
         start.record()
@@ -23,8 +22,8 @@ def seconds(call: Callable[[], object], repeats: int = 7) -> float:
         stop.record()
         stop.synchronize()
         if attempt >= 2:
-            times.append(cupy.cuda.get_elapsed_time(start, stop) / 1e3)
-    return statistics.median(times)
+            times.append(float(cupy.cuda.get_elapsed_time(start, stop)) / 1e3)
+    return sorted(times)[len(times) // 2]
 
 
 def measure() -> dict[str, float]:
@@ -33,7 +32,7 @@ def measure() -> dict[str, float]:
 
     text = (Path(__file__).parent / "limits.cuh").read_text(encoding="utf-8")
     module = cupy.RawModule(code=text.replace("#pragma once", ""))
-    blocks = _BLOCKS_PER_SM * cupy.cuda.Device().attributes["MultiProcessorCount"]
+    blocks = _BLOCKS_PER_SM * int(cupy.cuda.Device().attributes["MultiProcessorCount"])
     operations = blocks * _THREADS * _ROUNDS * _CHAINS
 
     def rate(kernel: str, dtype: Any) -> float:

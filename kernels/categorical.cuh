@@ -4,7 +4,6 @@
 
 namespace lucid {
 
-// Four logits at a time; alone where a row does not start on their boundary.
 template <typename T>
 struct alignas(4 * sizeof(T)) Four {
   T logit[4];
@@ -43,13 +42,15 @@ __device__ void categorical_log_prob(const T* logits, const Index* values, T* ou
     const T* logit = logits + b * K;
     LogitSum<T> state;
     if (b < B) {
-      const bool aligned = b * K % 4 == 0;
-      const Index in_fours = aligned ? K / 4 * 4 : 0;
-      for (Index k = 4 * lane; k < in_fours; k += 4 * LANES) {
+      // Four at a time from the first boundary on; what is before and after, alone.
+      const Index offset = Index(reinterpret_cast<Word>(logit) / sizeof(T) % 4);
+      const Index head = (4 - offset) % 4 < K ? (4 - offset) % 4 : K;
+      const Index fours = (K - head) / 4 * 4;
+      for (Index k = head + 4 * lane; k < head + fours; k += 4 * LANES) {
         state.add(reinterpret_cast<const Four<T>*>(logit + k)->logit);
       }
-      for (Index k = in_fours + lane; k < K; k += LANES) {
-        const T one[1] = {logit[k]};
+      for (Index k = lane; k < K - fours; k += LANES) {
+        const T one[1] = {logit[k < head ? k : k + fours]};
         state.add(one);
       }
     }

@@ -20,7 +20,7 @@ template <class Family, typename T, int D>
 struct Stage {
   static constexpr int size = kStage / D / kTile * kTile;
   // Components of a tile in flight at once: what registers hold.
-  static constexpr int flight = Family::cheap_pair && sizeof(T) == 4 && D == 1 ? kTile : 1;
+  static constexpr int flight = Family::cheap_pair && D == 1 ? (sizeof(T) == 4 ? 8 : 4) : 1;
   typename Family::Factors factors[size * D];
   T constants[size];
 

@@ -28,18 +28,24 @@ struct MultivariateNormalMixture {
 
   __device__ void load(Shared& shared, Index b, Index k, Index first_row, Index first_output,
                        Index first_d) const {
-    const T* mu = loc + (b * K + k) * D;
-    const T* W = whitener + (b * K + k) * D * D;
-    for (int i = threadIdx.x; i < rows * depth; i += threads) {
-      const int row = i / depth;
-      const Index s = first_row + row, d = first_d + i % depth;
-      shared.difference[i % depth][row] =
-          s < S && d < D ? values[(s * B + b) * D + d] - mu[d] : T(0);
+    // A thread keeps to one element, and to every 16th row and output.
+    const int element = threadIdx.x % depth, start = threadIdx.x / depth;
+    constexpr int stride = threads / depth;
+    const Index d = first_d + element, left = S - first_row;
+    const T mean = d < D ? loc[(b * K + k) * D + d] : T(0);
+    const T* x = values + ((first_row + start) * B + b) * D + d;
+#pragma unroll(sizeof(T) == 4 ? 4 : 2)
+    for (int i = 0; i < rows / stride; ++i) {
+      const int row = start + i * stride;
+      const bool inside = d < D && row < left;
+      shared.difference[element][row] = inside ? x[i * stride * B * D] - mean : T(0);
     }
-    for (int i = threadIdx.x; i < outputs * depth; i += threads) {
-      const Index output = first_output + i / depth, d = first_d + i % depth;
-      shared.whitener[i % depth][i / depth] =
-          output < D && d <= output ? W[output * D + d] : T(0);
+    const Index output = first_output + start;
+    const T* w = whitener + ((b * K + k) * D + output) * D + d;
+#pragma unroll 2
+    for (int i = 0; i < outputs / stride; ++i) {
+      const bool inside = output + i * stride < D && d <= output + i * stride;
+      shared.whitener[element][start + i * stride] = inside ? w[i * stride * D] : T(0);
     }
   }
 
@@ -55,7 +61,7 @@ struct MultivariateNormalMixture {
         load(shared, b, k, first_row, first, d);
         __syncthreads();
         if (d >= first + (group + 1) * output_part) continue;  // above the diagonal
-#pragma unroll 4
+#pragma unroll 2
         for (int j = 0; j < depth; ++j) {
 #pragma unroll
           for (int o = 0; o < output_part; ++o) {

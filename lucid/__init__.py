@@ -175,6 +175,8 @@ from lucid._tensor import asarray as asarray
 from lucid._tensor import tensor as tensor
 from lucid.backends import DeviceUnavailableError as DeviceUnavailableError
 
+__version__ = "0.1.0"
+
 # Loaded on first use: `import lucid` costs little more than `import numpy`.
 if TYPE_CHECKING:
     from lucid import distributions as distributions

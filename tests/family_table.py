@@ -54,7 +54,7 @@ class Row:
 
     def make(self, dtype: Any = np.float64, **changes: Any) -> Any:
         """The distribution over the batch, its parameters of one dtype."""
-        with np.errstate(over="ignore"):  # 2²¹ degrees of freedom in float16 are ∞
+        with np.errstate(over="ignore"):  # 2¹⁷ degrees of freedom in float16 are ∞
             given = {n: np.asarray(p).astype(dtype) for n, p in self.parameters.items()}
         return self.family(**given | changes)
 
@@ -111,7 +111,7 @@ TABLE = [
     Row(
         distributions.StudentT,
         {
-            "df": [0.5, 1.0, 2.0, 3.5, 30.0, 2.0**21],
+            "df": [0.5, 1.0, 2.0, 3.5, 30.0, 2.0**17],
             "loc": [0.5, -2.0, 0.0, 0.0, 1.0, 1.0],
             "scale": [1.0, 2.0, 0.5, 1.0, 4.0, 1.0],
         },

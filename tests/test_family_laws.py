@@ -88,6 +88,10 @@ def test_quantiles_are_scipys(row: Row) -> None:
         assert (given.cdf(quantiles - 1).numpy() < p).all()
     else:
         assert_allclose(back, np.broadcast_to(p, back.shape), rtol=1e-8, atol=1e-15)
+    ends = given.icdf(np.array([[0.0], [1.0]])).numpy()
+    lowest = row.oracle().support()[0]  # SciPy's quantile of 0 is one less for counts
+    highest = row.oracle().ppf(1.0)
+    assert_array_equal(ends, np.stack(np.broadcast_arrays(lowest, highest)))
     assert np.isnan(given.icdf(np.array([[-0.1], [1.1], [np.nan]])).numpy()).all()
 
 

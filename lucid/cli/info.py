@@ -7,6 +7,7 @@ import os
 import platform
 from importlib import metadata
 
+import lucid
 from lucid._device import get_default_device
 from lucid.backends import DeviceUnavailableError, cuda_status
 from lucid.backends.numpy.threads import get_num_threads
@@ -34,9 +35,7 @@ def run(options: argparse.Namespace) -> None:
     if not status.available:
         lines.append(("cuda", f"not used: {status.reason}"))
     lines.append(("used", _used()))
-    lines.append(
-        ("lucid", _version("lucid-distributions") or "not installed: a checkout")
-    )
+    lines.append(("lucid", lucid.__version__))
     lines.append(("python", platform.python_version()))
     lines += [(name, _version(name) or "not installed") for name in _NEEDED]
     lines += [_first_found(names) for names in _OPTIONAL]

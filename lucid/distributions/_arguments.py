@@ -148,6 +148,8 @@ def as_shape(shape: int | Sequence[int], name: str = "sample_shape") -> Shape:
 
 def is_weak(value: Any) -> bool:
     """Python numbers, and lists of them, have no dtype of their own."""
+    if isinstance(value, np.generic):  # np.float64 is a Python float, too
+        return False
     return isinstance(value, (bool, int, float, list, tuple))
 
 

@@ -225,7 +225,9 @@ class Distribution:
         return 1.0 - self._cdf(value)
 
     def _log_cdf(self, value: Array) -> Array:
-        return self._backend.xp.log(self._cdf(value))
+        xp, below = self._backend.xp, self._cdf(value)
+        # Near 1 the logarithm needs what is left, not the probability itself.
+        return xp.where(below < 0.5, xp.log(below), xp.log1p(-self._survival(value)))
 
     def _icdf(self, value: Array) -> Array:
         raise self._lacks("a quantile function")

@@ -164,7 +164,7 @@ class FamilyDistribution(Distribution):
     def __repr__(self) -> str:
         arguments = ", ".join(
             f"{name}={array.tolist()}" if array.size <= 8 else f"{name}={array.shape}"
-            for name, array in self._arrays.items()
+            for name, array in self._parameters().items()
         )
         return f"{self._name}({arguments})"
 

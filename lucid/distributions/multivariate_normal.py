@@ -150,7 +150,7 @@ class MultivariateNormal(FamilyDistribution):
         (x,) = row
         loc, whitener = factors
         z = (x - loc) @ whitener.T
-        return -(z * z).sum(axis=-1)
+        return -fn.vecdot(z, z)
 
     @staticmethod
     def draw(bits: Bits, loc: Array, scale_tril: Array) -> Array:

@@ -97,7 +97,7 @@ class Poisson(FamilyDistribution):
             enough = Poisson._cdf_formula(fn, middle, rate) >= p
             low, high = fn.where(enough, low, middle), fn.where(enough, middle, high)
         most = fn.where(rate == 0, 0.0, math.inf)
-        return fn.where(p < 1.0, fn.maximum(high, 0.0), most)
+        return fn.where(p < 1.0, fn.where(p > 0.0, high, 0.0), most)
 
     @staticmethod
     def _mean_formula(fn: Any, rate: Array) -> Array:

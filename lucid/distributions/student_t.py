@@ -95,8 +95,9 @@ class StudentT(FamilyDistribution):
         outer = fn.betaincinv(0.5 * df, 0.5, 2.0 * tail)
         inner = fn.betaincinv(0.5, 0.5 * df, 1.0 - 2.0 * tail)
         odds = fn.where(tail < 0.2, (1.0 - outer) / outer, inner / (1.0 - inner))
-        w = fn.ndtri(tail)
-        w = w - (w * w + 3.0) * w / (48.0 * (df - 0.5) ** 2)
+        z = fn.ndtri(tail)
+        w = fn.maximum(z, -40.0)  # beyond any but z = −∞, where ∞ − ∞ would be NaN
+        w = z - (w * w + 3.0) * w / (48.0 * (df - 0.5) ** 2)
         odds = fn.where(df < _MANY_DF, odds, fn.expm1(w * w / (df - 0.5)))
         return loc + scale * fn.where(p < 0.5, -1.0, 1.0) * fn.sqrt(df * odds)
 

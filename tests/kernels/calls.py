@@ -99,9 +99,7 @@ def mixture(
     return host(name, grid, 128, x, *factors, found[-1], splits, out, *shape)[-1]
 
 
-def mode(
-    host: Host, family: str, prepared: Prepared, x: Array
-) -> tuple[Array, Array]:
+def mode(host: Host, family: str, prepared: Prepared, x: Array) -> tuple[Array, Array]:
     """The most probable component of each row of x [S, D], and log p(k | x)."""
     (count, size), kind = x.shape, TYPES[x.dtype.name]
     vector = family == "MultivariateNormal"

@@ -70,7 +70,8 @@ class Host:
             else:
                 request.append(struct.pack("<qQ", -1, int(argument) % 2**64))
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         try:
             stdin.write(b"".join(request))
             stdin.flush()

@@ -31,11 +31,12 @@ _THREADS = 64
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch that the backend asked for."""
+    """One launch that the backend asked for, with where its arrays lie."""
 
     name: str
     grid: Size
     block: Size
+    addresses: tuple[int, ...]
 
 
 class HostDevice(CudaDevice):
@@ -44,8 +45,7 @@ class HostDevice(CudaDevice):
     def __init__(
         self, specs: Sequence[Spec], folder: Path, multiprocessors: int = 132
     ) -> None:
-        self.index = 0
-        self.xp = np
+        super().__init__(0, np)
         self.fn = Functions()
         self.multiprocessors = multiprocessors
         self.launches: list[Launch] = []
@@ -96,7 +96,8 @@ class HostDevice(CudaDevice):
     ) -> None:
         for argument in arguments:
             assert argument is None or isinstance(argument, (np.ndarray, np.generic))
-        self.launches.append(Launch(name, grid, (threads,)))
+        addresses = (self.address(a) for a in arguments if isinstance(a, np.ndarray))
+        self.launches.append(Launch(name, grid, (threads,), tuple(addresses)))
         memory = [_memory(a) if isinstance(a, np.ndarray) else a for a in arguments]
         results = iter(self._host(name, grid, threads, *memory))
         for array in memory:

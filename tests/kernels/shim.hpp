@@ -48,6 +48,9 @@ inline float __int_as_float(int bits) {
 inline double __longlong_as_double(long long bits) {
   return bit_cast<double>(bits);
 }
+inline long long __double_as_longlong(double x) {
+  return bit_cast<long long>(x);
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }

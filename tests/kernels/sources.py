@@ -118,12 +118,19 @@ def _others() -> str:
 static void philox(const lucid::Word* counters, lucid::Word* words, long long seed,
                    long long stream) {
   const auto found =
-      lucid::philox4x64({{counters[0], counters[1], counters[2], counters[3]}}, seed, stream);
+      lucid::philox4x64({{counters[0], counters[1], counters[2], counters[3]}}, seed,
+                        stream);
   for (int i = 0; i < 4; ++i) words[i] = found[i];
 }
 ENROLL(philox);
-static void special(const double* x, double* stirling, double* half_ratio, float* stirling32,
-                    float* half_ratio32) {
+static void find_index(const lucid::Word* cumulative, const int* guide, long long K,
+                       long long G, const lucid::Word* words, long long* index) {
+  const lucid::IndexTable table{cumulative, guide, 1, K, G};
+  index[threadIdx.x] = table.find(0, words[threadIdx.x]);
+}
+ENROLL(find_index);
+static void special(const double* x, double* stirling, double* half_ratio,
+                    float* stirling32, float* half_ratio32) {
   const int i = threadIdx.x;
   stirling[i] = lucid::stirlerr(x[i]);
   half_ratio[i] = lucid::log_gamma_half_ratio(x[i]);

@@ -72,8 +72,7 @@ def build(spec: Spec) -> Any:
     """The CuPy object that a device builds from a spec: no driver is needed for it."""
     import cupy
 
-    device = object.__new__(CudaDevice)
-    device.xp = cupy
+    device = CudaDevice(0, cupy)
     if isinstance(spec, Elementwise):
         return device._build_elementwise(spec)
     if isinstance(spec, Reduction):

@@ -95,4 +95,6 @@ def test_within_bound(host: Host, case: Case) -> None:
     """|ŷ − y| ≤ 4·u·B, special values exact, whichever kernel serves."""
     for label, found in results(host, case).items():
         kept = np.where(flushed(case), case.expected, found)
-        assert not case.failures(kept), f"{label}: " + "\n".join(case.failures(kept)[:5])
+        assert not case.failures(kept), f"{label}: " + "\n".join(
+            case.failures(kept)[:5]
+        )

@@ -1,4 +1,4 @@
-"""What the corpus does not hold: draws, categories, modes, special rows, the sanitizer."""
+"""What the corpus does not hold: draws, categories, modes, batches, special rows."""
 
 from __future__ import annotations
 
@@ -52,23 +52,46 @@ def test_sanitizer_catches_a_read_past_the_end(
 
 
 def test_philox_known_answers(host: Host) -> None:
-    """Salmon et al., Random123's kat_vectors, and NumPy's words."""
+    """Those of Random123 (Salmon et al. 2011, kat_vectors), and NumPy's words."""
     ones = 2**64 - 1
     digits = (
-        (0x243F6A8885A308D3, 0x13198A2E03707344, 0xA4093822299F31D0, 0x082EFA98EC4E6C89),
+        (
+            0x243F6A8885A308D3,
+            0x13198A2E03707344,
+            0xA4093822299F31D0,
+            0x082EFA98EC4E6C89,
+        ),
         (0x452821E638D01377, 0xBE5466CF34E90C6C),
     )
     known = [
-        ((0,) * 4, (0, 0), "16554d9eca36314c db20fe9d672d0fdc d7e772cee186176b 7e68b68aec7ba23b"),
-        ((ones,) * 4, (ones,) * 2, "87b092c3013fe90b 438c3c67be8d0224 9cc7d7c69cd777b6 a09caebf594f0ba0"),
-        (*digits, "a528f45403e61d95 38c72dbd566e9788 a5a1610e72fd18b5 57bd43b5e52b7fe6"),
+        (
+            (0,) * 4,
+            (0, 0),
+            "16554d9eca36314c db20fe9d672d0fdc d7e772cee186176b 7e68b68aec7ba23b",
+        ),
+        (
+            (ones,) * 4,
+            (ones,) * 2,
+            "87b092c3013fe90b 438c3c67be8d0224 9cc7d7c69cd777b6 a09caebf594f0ba0",
+        ),
+        (
+            *digits,
+            "a528f45403e61d95 38c72dbd566e9788 a5a1610e72fd18b5 57bd43b5e52b7fe6",
+        ),
     ]
     for counter, key, words in known:
-        found = host("philox", (1,), 1, np.array(counter, "u8"), np.zeros(4, "u8"), *key)
+        found = host(
+            "philox", (1,), 1, np.array(counter, "u8"), np.zeros(4, "u8"), *key
+        )
         assert " ".join(f"{word:016x}" for word in found[-1]) == words
     for element in (0, 1, 2**64 - 1):
         found = host(
-            "philox", (1,), 1, np.array([element, 3, 2, 0], "u8"), np.zeros(4, "u8"), *KEY
+            "philox",
+            (1,),
+            1,
+            np.array([element, 3, 2, 0], "u8"),
+            np.zeros(4, "u8"),
+            *KEY,
         )[-1]
         words = NumpyBits(KEY, element, 1, block=3).words(2, np.zeros(1, np.int64))
         np.testing.assert_array_equal(found, words[0])
@@ -87,10 +110,16 @@ def test_special_functions(host: Host) -> None:
                 stirling = mp.loggamma(a + 1) - (a + 0.5) * mp.log(a) + a
                 stirling -= mp.log(2 * mp.pi) / 2
                 ratio = mp.loggamma(a + 0.5) - mp.loggamma(a) - mp.log(a) / 2
-                for expected, got in zip((stirling, ratio), found[2 * single :], strict=False):
+                for expected, got in zip(
+                    (stirling, ratio), found[2 * single :], strict=False
+                ):
                     unit = 2.0 ** (-24 if single else -53)
                     error = abs(mp.mpf(float(got[i])) - expected)
-                    assert error <= 4 * unit * max(1, abs(expected)), (n, got[i], expected)
+                    assert error <= 4 * unit * max(1, abs(expected)), (
+                        n,
+                        got[i],
+                        expected,
+                    )
 
 
 @dtypes
@@ -145,7 +174,7 @@ def test_multivariate_normal_draws(host: Host, dtype: str) -> None:
 
 
 def test_index_tables(host: Host) -> None:
-    """One table with its guide, and a table a row by bisection; zero weights unpicked."""
+    """One table with its guide, a table a row by bisection; weight 0 is not picked."""
     rng = np.random.default_rng(2)
     weights = rng.exponential(size=(4, 300)) * (rng.random((4, 300)) < 0.5)
     one, many = IndexTable.from_weights(weights[0]), IndexTable.from_weights(weights)
@@ -158,8 +187,39 @@ def test_index_tables(host: Host) -> None:
         assert (weights[np.arange(2000) % tables, found] > 0).all()
 
 
+def test_index_where_words_meet_sums(host: Host) -> None:
+    """A threshold that equals a prefix sum belongs to the next category."""
+    table = IndexTable.from_weights(np.array([1.0, 0.0, 1.0, 2.0]))
+    words = np.array([0, 2**62 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)
+    for guide in (table.guide, None):
+        G, out = 0 if guide is None else len(guide), np.empty(len(words), np.int64)
+        arguments = (table.cumulative, guide, 4, G, words, out)
+        found = host("find_index", (1,), len(words), *arguments)[-1]
+        np.testing.assert_array_equal(found, [0, 0, 2, 2, 3, 3])
+
+
 @dtypes
-@pytest.mark.parametrize(("lanes", "count"), [(8, 1), (8, 13), (256, 1000), (256, 1001)])
+def test_long_events_under_many_components(host: Host, dtype: str) -> None:
+    """Elements and components both staged in several parts, components split too."""
+    rng = np.random.default_rng(4)
+    size, count = 37, 200
+    loc = rng.normal(size=(count, size)).astype(dtype)
+    scale = rng.uniform(0.5, 2, size=(count, size)).astype(dtype)
+    logs = log_softmax(rng.normal(size=count)).astype(dtype)
+    x = rng.normal(size=(150, size)).astype(dtype)
+    prepared = calls.prepare(host, "Normal", [loc, scale], logs)
+    wide = [a.astype(np.float64) for a in (x[:, None], loc, scale)]
+    expected = logsumexp(logs + stats.norm.logpdf(*wide).sum(-1), axis=-1)
+    few = 8 * np.finfo(dtype).eps
+    for splits in (1, 3):
+        found = calls.mixture(host, "Normal", prepared, x, splits, kernel="diagonal")
+        np.testing.assert_allclose(found, expected, rtol=few)
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("lanes", "count"), [(8, 1), (8, 13), (256, 1000), (256, 1001)]
+)
 def test_categorical(host: Host, dtype: str, lanes: int, count: int) -> None:
     """Per-row logits in one pass; −∞ where the index is out of bounds."""
     rng = np.random.default_rng(count)
@@ -175,7 +235,9 @@ def test_categorical(host: Host, dtype: str, lanes: int, count: int) -> None:
     assert (found[1] == -np.inf).all()
     shared = np.log(np.array([0.25, 0.75], dtype))
     values = np.array([0, 1, 2, -1], np.int64)
-    found = host(f"gather_{TYPES[dtype]}", (1,), 256, shared, values, np.empty(4, dtype), 4, 1, 2)
+    found = host(
+        f"gather_{TYPES[dtype]}", (1,), 256, shared, values, np.empty(4, dtype), 4, 1, 2
+    )
     np.testing.assert_array_equal(found[-1], [*shared, -np.inf, -np.inf])
 
 
@@ -193,7 +255,9 @@ def test_mode(host: Host, dtype: str) -> None:
     joint = np.log(weights[:3]) + stats.norm.logpdf(x[:3], loc[:3, 0], scale[:3, 0])
     expected = joint.max(-1) - logsumexp(joint, axis=-1)
     np.testing.assert_array_equal(index, [0, 2, 0, 0, 0])
-    np.testing.assert_allclose(log_posterior[:3], expected, atol=30 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        log_posterior[:3], expected, atol=30 * np.finfo(dtype).eps
+    )
     assert np.isnan(log_posterior[3:]).all()
 
 
@@ -224,7 +288,7 @@ def test_special_rows(host: Host, family: str, dtype: str) -> None:
 
 
 def test_gamma_edge(host: Host) -> None:
-    """At 0 a shape under 1 has an infinite density, and the shape 1 the density rate."""
+    """At 0 a shape under 1 has an infinite density, the shape 1 the density `rate`."""
     x = np.zeros((2, 1), "f4")
     for shape, expected in ((0.5, np.inf), (1.0, np.log(3.0)), (2.0, -np.inf)):
         law = [np.array([[shape]], "f4"), np.array([[3.0]], "f4")]
@@ -244,7 +308,9 @@ def test_batches_of_mixtures(host: Host, dtype: str) -> None:
     x = rng.normal(size=(S, B)).astype(dtype)
     sets = [a.astype(dtype) for a in (loc, scale, logs)]
     each = [
-        calls.prepare(host, "Normal", [sets[0][b][:, None], sets[1][b][:, None]], sets[2][b])
+        calls.prepare(
+            host, "Normal", [sets[0][b][:, None], sets[1][b][:, None]], sets[2][b]
+        )
         for b in range(B)
     ]
     factors = np.stack([one.factors[0] for one in each])

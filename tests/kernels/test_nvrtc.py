@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cupy
 import pytest
 from device_code import CUPY_VERSION, Resources, compile_cubin, resources
 from specialisations import EVENT_SIZES, Spec, build, families, of_family, of_none, text
 
+import bench
 from lucid.backends.cupy import kernels
 
 EVERYWHERE = (80, 120)
@@ -25,9 +28,9 @@ def hot() -> list[Spec]:
         *(kernels.mvn_mixture(dtype) for dtype in ("float32", "float64")),
         *(kernels.categorical_log_prob("float32", lanes) for lanes in kernels.LANES),
         kernels.categorical_gather("float32"),
+        kernels.mixture_diagonal("Normal", "float32"),
     ]
     for dtype in ("float32", "float64"):
-        chosen.append(kernels.mixture_diagonal("Normal", dtype))
         few_rows = kernels.compiled_rows("Normal", dtype, 1)[-1]
         chosen.append(kernels.mixture("Normal", dtype, 1, few_rows))
         for event in EVENT_SIZES:
@@ -69,6 +72,15 @@ def test_hot_kernels_do_not_spill(arch):
         name: use for name, use in found.items() if use.spill_stores or use.spill_loads
     }
     assert not spilled
+
+
+@pytest.mark.parametrize("name", ["limits.cuh", "planted.cuh"])
+def test_the_kernels_of_the_benchmark_compile(name):
+    text = (Path(bench.__file__).parent / name).read_text(encoding="utf-8")
+    entries = set(re.findall(r"__global__ void (\w+)", text))
+    _, log = compile_cubin(text.replace("#pragma once", ""), 90)
+    assert set(resources(log)) == entries
+    assert entries
 
 
 def test_every_kernel_is_an_object_of_cupy():

@@ -21,11 +21,13 @@ class CudaDevice:
     the seam at which tests put a device of their own, which runs kernels on the host.
     """
 
-    def __init__(self, index: int) -> None:
-        import cupy
+    def __init__(self, index: int, xp: Any = None) -> None:
+        if xp is None:
+            import cupy
 
+            xp = cupy
         self.index = index
-        self.xp: Any = cupy
+        self.xp = xp
         self.fn: Any = Functions()
         self._elementwise = functools.cache(self._build_elementwise)
         self._reduction = functools.cache(self._build_reduction)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,8 @@ BUFFER_BYTES = 1 << 20
 # Blocks below this many rows cost more in calls than threads win.
 FEWEST_ROWS = 1024
 
+# Multiply-adds of a matrix product that OpenBLAS computes without starting threads.
+LONE_PRODUCT = 1 << 18
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
 
@@ -70,6 +73,7 @@ class Call:
     def run(self, work: Callable[[Block], None]) -> None:
         """`work` on every block, over threads."""
         samples, mixtures = self._block_shape()
+        block = VectorBlock if self.family.family_event_ndim else ScalarBlock
         across = -(-self.mixtures // mixtures)
         count = -(-self.samples // samples) * across
 
@@ -77,12 +81,9 @@ class Call:
             with quiet_loops():
                 for i in range(start, stop):
                     s, b = (i // across) * samples, (i % across) * mixtures
-                    work(Block(self, slice(s, s + samples), slice(b, b + mixtures)))
+                    work(block(self, slice(s, s + samples), slice(b, b + mixtures)))
 
-        if self.family.family_event_ndim:
-            one(0, count)  # BLAS brings its own threads
-        else:
-            run_blocks(count, 1, one)
+        run_blocks(count, 1, one)
 
     def _block_shape(self) -> tuple[int, int]:
         """Values and mixtures in a block: full buffers, and work for every thread."""
@@ -99,7 +100,7 @@ class Call:
         return samples, max(1, min(self.mixtures, rows // samples))
 
 
-class Block:
+class Block(ABC):
     """Some values of some mixtures; see the module for its layout."""
 
     def __init__(self, call: Call, samples: slice, mixtures: slice) -> None:
@@ -125,10 +126,9 @@ class Block:
         that neither a value nor a parameter explains (∞ · 0, of a component that does
         not exist or a difference that overflows) is −∞ when `careful`.
         """
-        vector = self.family.family_event_ndim == 1
         for first in range(0, self.prepared.count, TILE):
             last = min(first + TILE, self.prepared.count)
-            tile = (self._vector if vector else self._scalar)(first, last)
+            tile = self._fill(first, last)
             if careful:
                 explained = np.isnan(self.x).any(axis=0) | self._spread(
                     self.prepared.poisoned[first:last]
@@ -136,8 +136,19 @@ class Block:
                 tile[np.isnan(tile) & ~explained] = -np.inf
             yield first, tile
 
-    def _scalar(self, first: int, last: int) -> Array:
-        """A scalar family: pairs summed over the event, on top of the constant."""
+    @abstractmethod
+    def _fill(self, first: int, last: int) -> Array:
+        """The tile of components first … last − 1, in a buffer."""
+
+    def _spread(self, array: Array) -> Array:
+        """[K, mixtures or 1] against the block's [outer, inner]."""
+        return array[:, None, :] if self._mixtures_inside else array[:, :, None]
+
+
+class ScalarBlock(Block):
+    """Rows of a scalar family: its pairs, summed over the event's elements."""
+
+    def _fill(self, first: int, last: int) -> Array:
         run, buffers = self._program
         spare, result, *rest = (buffer[: last - first] for buffer in buffers)
         base = self._spread(self.prepared.constant[first:last])
@@ -152,21 +163,6 @@ class Block:
             base = result
         return result
 
-    def _vector(self, first: int, last: int) -> Array:
-        """A family of vectors: one component and one mixture at a time."""
-        tile = _scratch(self.call.dtype, 1, (TILE, *self.shape))[0][: last - first]
-        for b in range(self.x.shape[2 if self._mixtures_inside else 1]):
-            x = (self.x[:, :, b] if self._mixtures_inside else self.x[:, b]).T  # [S, D]
-            place = (slice(None), b) if self._mixtures_inside else (b, slice(None))
-            for k in range(first, last):
-                factors = tuple(
-                    f[k, ..., min(b, f.shape[-1] - 1)] for f in self.prepared.factors
-                )
-                pair = self.family.pair(self.call.fn, (x,), factors)
-                constant = self.prepared.constant[k]
-                tile[k - first][place] = pair + constant[min(b, constant.size - 1)]
-        return tile
-
     @cached_property
     def _rows(self) -> tuple[Array, ...]:
         return self.family.row(self.call.fn, self.x)
@@ -179,9 +175,49 @@ class Block:
         buffers += _scratch(np.dtype(bool), traced.booleans, shape)
         return traced.run, buffers
 
-    def _spread(self, array: Array) -> Array:
-        """[K, mixtures or 1] against the block's [outer, inner]."""
-        return array[:, None, :] if self._mixtures_inside else array[:, :, None]
+
+class VectorBlock(Block):
+    """Rows of a family of vectors: one component and one mixture at a time."""
+
+    def _fill(self, first: int, last: int) -> Array:
+        tile = _scratch(self.call.dtype, 1, (TILE, *self.shape))[0][: last - first]
+        for b, stacks in enumerate(self._stacks):
+            into = tile[:, :, b] if self._mixtures_inside else tile[:, b]  # [K, S]
+            constant = self.prepared.constant[:, min(b, self._sets - 1)]
+            for k in range(first, last):
+                factors = tuple(
+                    factor[k, ..., min(b, factor.shape[-1] - 1)]
+                    for factor in self.prepared.factors
+                )
+                for start, x in stacks:
+                    pair = self.family.pair(self.call.fn, (x,), factors).reshape(-1)
+                    into[k - first, start : start + pair.size] = pair + constant[k]
+        return tile
+
+    @property
+    def _sets(self) -> int:
+        return int(self.prepared.constant.shape[1])
+
+    @cached_property
+    def _stacks(self) -> list[list[tuple[int, Array]]]:
+        """Of each mixture: (first row, rows [n, R, D]) for all but the last few rows.
+
+        BLAS starts threads of its own for a large product, which fight with ours for
+        the cores: R rows at a time make products that it leaves on this thread.
+        """
+        size = self.x.shape[0]
+        height = max(1, LONE_PRODUCT // size**2)
+        values = self.x if self._mixtures_inside else self.x.swapaxes(1, 2)  # [D, S, B]
+        found = []
+        for b in range(values.shape[2]):
+            rows = np.ascontiguousarray(values[:, :, b].T)
+            whole = len(rows) // height * height
+            stacks = [
+                (0, rows[:whole].reshape(-1, height, size)),
+                (whole, rows[whole:]),
+            ]
+            found.append([(start, x) for start, x in stacks if x.size])
+        return found
 
 
 @contextlib.contextmanager

@@ -23,7 +23,8 @@ def get_num_threads() -> int:
     """The number of threads that lucid's CPU operations use.
 
     Until `set_num_threads` is called: LUCID_NUM_THREADS, or the cores this process
-    may run on. Matrix products (MultivariateNormal) run on BLAS's own threads instead.
+    may run on. BLAS's own threads are left out of it: products are kept too small for
+    them.
     """
     if _num_threads is not None:
         return _num_threads
