@@ -43,12 +43,14 @@ __device__ void categorical_log_prob(const T* logits, const Index* values, T* ou
     LogitSum<T> state;
     if (b < B) {
       // Four at a time from the first boundary on; what is before and after, alone.
-      const Index offset = Index(reinterpret_cast<Word>(logit) / sizeof(T) % 4);
-      const Index head = (4 - offset) % 4 < K ? (4 - offset) % 4 : K;
+      const int offset = reinterpret_cast<Word>(logit) / sizeof(T) % 4;
+      const int before = (4 - offset) % 4;
+      const Index head = before < K ? before : K;
       const Index fours = (K - head) / 4 * 4;
       for (Index k = head + 4 * lane; k < head + fours; k += 4 * LANES) {
         state.add(reinterpret_cast<const Four<T>*>(logit + k)->logit);
       }
+#pragma unroll 1
       for (Index k = lane; k < K - fours; k += LANES) {
         const T one[1] = {logit[k < head ? k : k + fours]};
         state.add(one);

@@ -11,9 +11,10 @@ import numpy as np
 from lucid._random import Generator
 from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Components
-from lucid.distributions import _mixture, constraints
+from lucid.distributions import constraints
 from lucid.distributions._arguments import as_shape, compute_dtype
 from lucid.distributions._layout import Shape, broadcast_shapes
+from lucid.distributions._mixture import MixtureFormulas
 from lucid.distributions.categorical import Categorical
 from lucid.distributions.constraints import Constraint
 from lucid.distributions.distribution import Distribution
@@ -26,7 +27,7 @@ class MonteCarlo(NamedTuple):
     standard_error: Tensor
 
 
-class MixtureSameFamily(Distribution):
+class MixtureSameFamily(MixtureFormulas):
     """Finite mixture whose components share one distribution family.
 
         log p(x) = log Σ_k π_k p_k(x) = logsumexp_k [log π_k + log p_k(x)]
@@ -75,11 +76,6 @@ class MixtureSameFamily(Distribution):
             batch_shape,
             component_distribution.event_shape,
         )
-
-    @property
-    def num_components(self) -> int:
-        """K, the number of components."""
-        return self.mixture_distribution.num_events
 
     @property
     def support(self) -> Constraint:
@@ -193,7 +189,7 @@ class MixtureSameFamily(Distribution):
         with self._range("covariance"):
             size = math.prod(self._event_shape)
             shape = (*self._batch_shape, size, size)
-            return self._wrap_parameterwise(_mixture.covariance(self), shape)
+            return self._wrap_parameterwise(self._covariance(), shape)
 
     def entropy(  # type: ignore[override]
         self, sample_count: int = 100_000, generator: Generator | None = None
@@ -225,11 +221,8 @@ class MixtureSameFamily(Distribution):
     ) -> Array:
         if self._density() is not None:
             return super()._log_prob(value, shape, dtype, out)
-        return _mixture.by_rows(
-            self,
-            value,
-            shape,
-            lambda rows: _mixture.log_sum_exp(self, self._joint(rows)),
+        return self._by_rows(
+            value, shape, lambda rows: self._log_sum_exp(self._joint(rows))
         )
 
     def _mode(self, value: Array, shape: Shape) -> tuple[Array, Array]:
@@ -238,7 +231,7 @@ class MixtureSameFamily(Distribution):
             joint = self._joint(value)
             index = joint.argmax(axis=-1)
             top = joint.max(axis=-1)
-            return index, top - _mixture.log_sum_exp(self, joint)
+            return index, top - self._log_sum_exp(joint)
         dtype = compute_dtype(value.dtype)
         values = self._canonical(value, shape)
         index, log_probs = self._backend.mixture_mode(components, values, dtype)
@@ -269,25 +262,7 @@ class MixtureSameFamily(Distribution):
     ) -> tuple[Array, Array]:
         if self._density() is not None:
             return super()._sample(sample_shape, generator)
-        return _mixture.sample(self, sample_shape, generator)
-
-    def _cdf(self, value: Array) -> Array:
-        return _mixture.weighted(self, value, lambda c, x: c._cdf(x))
-
-    def _survival(self, value: Array) -> Array:
-        return _mixture.weighted(self, value, lambda c, x: c._survival(x))
-
-    def _log_cdf(self, value: Array) -> Array:
-        return _mixture.log_cdf(self, value)
-
-    def _icdf(self, value: Array) -> Array:
-        return _mixture.icdf(self, value)
-
-    def _mean(self) -> Array:
-        return _mixture.mean(self)
-
-    def _variance(self) -> Array:
-        return _mixture.variance(self)
+        return self._sample_all(sample_shape, generator)
 
     def _parameters(self) -> dict[str, Any]:
         return {

@@ -68,14 +68,15 @@ def test_an_element_of_a_diagonal_event(arch):
     assert loop.count("LDG|LDL|STL|MUFU") == 0
 
 
+# In float64 a multiply-add occupies its pipe for two instructions' time.
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("dtype", "multiply_add", "most"),
-    [("float32", "FFMA", 1.2), ("float64", "DFMA", 1.3)],
+    [("float32", "FFMA", 1.2), ("float64", "DFMA", 1.5)],
 )
 def test_a_product_of_a_multivariate_normal(dtype, multiply_add, most, arch):
     loop = busiest(kernels.mvn_mixture(dtype), arch, multiply_add)
-    assert loop.count(multiply_add) >= 128
+    assert loop.count(multiply_add) >= 64
     assert len(loop.instructions) <= most * loop.count(multiply_add)
     assert loop.count("LDG|LDL|STL") == 0
 
