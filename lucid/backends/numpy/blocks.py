@@ -8,11 +8,12 @@ meet one value each. Components are the leading axis of a tile.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,6 +33,9 @@ FEWEST_ROWS = 1024
 LONE_PRODUCT = 1 << 18
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
+
+# Bits within which the highest constant of a mixture lets sums go without a shift.
+RANGE = {np.dtype(np.float32): (-60.0, 90.0), np.dtype(np.float64): (-600.0, 900.0)}
 
 _local = threading.local()
 
@@ -113,6 +117,27 @@ class Block(ABC):
         order = (2, 0, 1) if self._mixtures_inside else (2, 1, 0)
         self.x = np.ascontiguousarray(value.transpose(order), dtype=call.dtype)
         self.shape = self.x.shape[1:]  # [outer, inner]
+
+    @property
+    def in_range(self) -> bool:
+        """Whether densities are likely to need no shift by their maximum.
+
+        So it is for scalar events of one mixture whose peaks are of moderate height:
+        2^y then neither overflows nor, but far in the tails, underflows.
+        """
+        if self.x.shape[0] != 1 or not self.call.shared:
+            return False
+        low, high = RANGE[self.call.dtype]
+        return low <= self.prepared.peak <= high
+
+    def rows(self, chosen: Array) -> Self:
+        """The block of these rows of the inner axis alone."""
+        part = copy.copy(self)
+        for computed in ("_rows", "_program", "_stacks"):
+            part.__dict__.pop(computed, None)
+        part.x = np.ascontiguousarray(self.x[:, :, chosen])
+        part.shape = part.x.shape[1:]
+        return part
 
     def of(self, result: Array) -> Array:
         """This block's part of an array [S, B], laid out as the block is."""

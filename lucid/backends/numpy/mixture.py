@@ -19,6 +19,13 @@ LN2 = math.log(2.0)
 # exp2 is slow where its result is denormal and slower below; a term this small adds
 # nothing to a sum that holds a 1.
 _CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1022.0}
+# A sum without a shift is right where nothing in it overflowed, and what was clamped,
+# at most 2^CLAMP a component, is 2^-24 or 2^-53 of it and less: per component at least
+# the first, in all at most the second.
+_TRUSTED = {
+    np.dtype(np.float32): (2.0**-98, 2.0**120),
+    np.dtype(np.float64): (2.0**-960, 2.0**1000),
+}
 # Components that a plain float64 sum serves within the accuracy promise.
 _PLAIN_SUM = 2048
 
@@ -32,8 +39,9 @@ def log_prob(
 
     def work(block: Block) -> None:
         result = _log_density(block, careful=False)
-        if np.isnan(result).any() and not _explained(block, result):
-            result = _log_density(block, careful=True)
+        strange = np.isnan(result)
+        if strange.any() and (strange & ~_missing(block)).any():
+            np.copyto(result, _log_density(block, careful=True), where=strange)
         np.copyto(block.of(out), _on_support(block, result), "same_kind")
 
     call.run(work)
@@ -70,7 +78,33 @@ def _log_density(block: Block, careful: bool) -> Array:
     if block.prepared.count == 1:
         _, tile = next(block.tiles(careful))
         nats = block.prepared.unit == NATS
-        return tile[0] if nats else tile[0] * np.float64(LN2)
+        return tile[0].copy() if nats else tile[0] * np.float64(LN2)
+    if careful or not block.in_range:
+        return _shifted(block, careful)
+    total = _plain_sum(block)
+    low, high = _TRUSTED[block.call.dtype]
+    trusted = (total >= low * block.prepared.count) & (total <= high)
+    result = np.log2(total, out=total)
+    result *= LN2
+    if not trusted.all():
+        (rest,) = np.nonzero(~trusted[0])
+        result[:, rest] = _shifted(block.rows(rest), careful)
+    return result
+
+
+def _plain_sum(block: Block) -> Array:
+    """Σ 2^y in float64: no maximum, for rows whose sum can be trusted afterwards."""
+    clamp, total = _CLAMP[block.call.dtype], np.zeros(block.shape)
+    lost = _lost(block)
+    for _, tile in block.tiles():
+        np.maximum(tile, clamp, out=tile)
+        np.exp2(tile, out=tile)
+        _accumulate(total, _fold(tile), lost)
+    return total if lost is None else total + lost
+
+
+def _shifted(block: Block, careful: bool) -> Array:
+    """log density in nats through the largest term: right for any row."""
     top, total = _sum(block, careful)
     result = np.log2(total, out=total)
     result += top
@@ -91,11 +125,7 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
     dtype = block.call.dtype
     top = np.full(block.shape, -np.finfo(dtype).max, dtype)
     peak, change = np.empty_like(top), np.empty_like(top)
-    total = np.empty(block.shape)
-    # Equal terms round the same way each time, so over many tiles the error of a
-    # float64 sum would grow with their number: it is kept beside the sum.
-    many = dtype == np.float64 and block.prepared.count > _PLAIN_SUM
-    lost = np.zeros(block.shape) if many else None
+    total, lost = np.zeros(block.shape), _lost(block)
     for first, tile in block.tiles(careful):
         np.maximum.reduce(tile, axis=0, out=peak)
         if best is not None:
@@ -111,22 +141,29 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
         np.subtract(tile, top, out=tile)
         np.maximum(tile, _CLAMP[dtype], out=tile)
         np.exp2(tile, out=tile)
-        part = _fold(tile)
-        if not first:
-            np.copyto(total, part)
-        elif lost is None:
-            total += part
-        else:
-            lost += _add_exactly(total, part)
+        _accumulate(total, _fold(tile), lost)
     return top, total if lost is None else total + lost
 
 
-def _add_exactly(total: Array, part: Array) -> Array:
-    """Add in place; returns what rounding lost (Knuth's TwoSum)."""
+def _lost(block: Block) -> Array | None:
+    """Where a sum keeps what rounding loses, if it is long enough to need that.
+
+    Equal terms round the same way each time, so over many tiles the error of a
+    float64 sum would grow with their number.
+    """
+    long = block.call.dtype == np.float64 and block.prepared.count > _PLAIN_SUM
+    return np.zeros(block.shape) if long else None
+
+
+def _accumulate(total: Array, part: Array, lost: Array | None) -> None:
+    """Add to `total` in place, and what rounding loses to `lost` (Knuth's TwoSum)."""
+    if lost is None:
+        total += part
+        return
     before = total.copy()
     total += part
     grown = total - before
-    return (before - (total - grown)) + (part - grown)
+    lost += (before - (total - grown)) + (part - grown)
 
 
 def _fold(tile: Array) -> Array:
@@ -137,11 +174,6 @@ def _fold(tile: Array) -> Array:
         tile[:half] += tile[count - half : count]
         count -= half
     return tile[0]
-
-
-def _explained(block: Block, result: Array) -> bool:
-    """Whether every NaN of the result stands where the value itself is NaN."""
-    return not (np.isnan(result) & ~_missing(block)).any()
 
 
 def _missing(block: Block) -> Array:

@@ -7,6 +7,7 @@ where its weight is shared, and neutralised where other mixtures still use its p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from lucid.backends.protocol import BITS, NATS, Array, Components
 KEPT_ELEMENTS = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """Components ready for blocks; the axis of mixtures comes last.
 
@@ -38,6 +39,11 @@ class Prepared:
         """The number of components left."""
         return int(self.constant.shape[0])
 
+    @cached_property
+    def peak(self) -> float:
+        """The highest constant; NaN if one is."""
+        return float(self.constant.max())
+
     @property
     def poisoned(self) -> Array:
         """[K, B or 1]: a parameter of a component that exists is NaN."""
@@ -48,6 +54,8 @@ class Prepared:
 
     def of(self, mixtures: slice) -> Prepared:
         """The part of these mixtures; shared arrays serve all of them."""
+        if self.constant.shape[-1] == 1 and all(f.shape[-1] == 1 for f in self.factors):
+            return self
 
         def part(array: Array) -> Array:
             return array if array.shape[-1] == 1 else array[..., mixtures]
