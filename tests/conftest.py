@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_thread_count() -> Iterator[None]:
+    """A test that sets the number of threads leaves the others theirs."""
+    from lucid.backends.numpy import threads
+
+    before = threads._num_threads
+    yield
+    threads._num_threads = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

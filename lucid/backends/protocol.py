@@ -8,6 +8,7 @@ Everything here speaks of raw arrays (NumPy or CuPy), never of tensors.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -88,6 +89,19 @@ class Bits(Protocol):
         """uint64 [n, 4], or [len(rows), 4] for those row positions only."""
 
 
+# One lock for all components: made anew in a forked child, which may inherit it held.
+_preparing = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _preparing
+    _preparing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
     """How much each component counts, as given, and what normalises it.
@@ -147,7 +161,6 @@ class Components:
     weights: Weights | None
     batch: int
     prepared: dict[Any, Any] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def count(self) -> int:
@@ -167,7 +180,7 @@ class Components:
         try:
             return self.prepared[key]
         except KeyError:
-            with self.lock:
+            with _preparing:
                 if key not in self.prepared:
                     self.prepared[key] = build()
                 return self.prepared[key]

@@ -35,8 +35,9 @@ def parameter_arrays(
     dtype = np.result_type(*strong) if strong else np.dtype(get_default_dtype())
     snapshots = {}
     for name, array in arrays.items():
-        copied = array.nbytes <= SNAPSHOT_BYTES or None  # None: only where needed
-        snapshot = backend.asarray(array, dtype=dtype, copy=copied)
+        snapshot = backend.asarray(array, dtype=dtype)
+        if array.nbytes <= SNAPSHOT_BYTES:
+            snapshot = backend.xp.array(snapshot, order="C", copy=True)
         snapshots[name] = read_only(snapshot)
     return backend, dtype, snapshots
 
@@ -106,9 +107,17 @@ def compute_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def out_array(
-    owner: str, out: Any, backend: Backend, shape: Shape, dtype: np.dtype[Any]
+    owner: str,
+    out: Any,
+    backend: Backend,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    read: Sequence[Array],
 ) -> Array | None:
-    """The array of `out`, if the backend can write its result straight into it."""
+    """The array of `out`, if the backend can write its result straight into it.
+
+    It cannot where `out` overlaps an array that is still to be read.
+    """
     if out is None:
         return None
     if not isinstance(out, Tensor):
@@ -123,10 +132,11 @@ def out_array(
             f"{owner}: `out` must have shape {shape} and dtype {dtype}, got "
             f"{array.shape} and {array.dtype}."
         )
-    if not out._writeable:
+    if not (out._writeable and getattr(array.flags, "writeable", True)):
         raise ValueError(f"{owner}: `out` is read-only; pass a tensor of your own.")
+    overlaps = any(backend.xp.may_share_memory(array, other) for other in read)
     direct = array.flags.c_contiguous and compute_dtype(dtype) == array.dtype
-    return array if direct else None
+    return array if direct and not overlaps else None
 
 
 def as_shape(shape: int | Sequence[int], name: str = "sample_shape") -> Shape:

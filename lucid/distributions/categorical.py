@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid._random import Generator, default_generator
+from lucid._random import Generator
 from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Weights
 from lucid.backends.tables import IndexTable
@@ -16,7 +16,7 @@ from lucid.distributions import constraints
 from lucid.distributions._arguments import parameter_arrays, read_only, value_array
 from lucid.distributions._layout import Shape
 from lucid.distributions.constraints import Constraint
-from lucid.distributions.distribution import Distribution, validating
+from lucid.distributions.distribution import Distribution, random_source, validating
 from lucid.distributions.family import check_parameters
 
 # Up to this many log weights are kept in float64; more, in the parameters' dtype.
@@ -110,14 +110,13 @@ class Categorical(Distribution):
 
     def _with_normaliser(self) -> Weights:
         xp, given = self._backend.xp, self._given
-        if "probs" in self._arrays:
-            return Weights(given, given.sum(axis=-1, keepdims=True, dtype=np.float64))
         shift = given.max(axis=-1, keepdims=True).astype(np.float64)
-        total = xp.empty(shift.shape)
-        for rows in self._row_blocks():  # exp needs an array of its own
-            terms = xp.exp(given[rows] - shift[rows])
-            total[rows] = terms.sum(axis=-1, keepdims=True)
-        return Weights(given, total, shift)
+        total, logs = xp.empty(shift.shape), "logits" in self._arrays
+        for rows in self._row_blocks():  # each in an array of its own, contiguous
+            terms = xp.exp(given[rows] - shift[rows]) if logs else given[rows]
+            terms = xp.ascontiguousarray(terms)
+            total[rows] = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
+        return Weights(given, total, shift if logs else None)
 
     def _log_weights(self) -> Array:
         """Normalised log weights of the parameter's own shape; kept."""
@@ -138,7 +137,7 @@ class Categorical(Distribution):
         given = self._given
         if given.ndim == 1:
             return [slice(None)]
-        step = max(1, _BLOCK_ELEMENTS // math.prod(given.shape[1:]))
+        step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(given.shape[1:])))
         return [slice(i, i + step) for i in range(0, len(given), step)]
 
     def _wide_weights(self) -> Array:
@@ -147,7 +146,7 @@ class Categorical(Distribution):
             if "probs" not in self._arrays:
                 return self._backend.xp.exp(self._log_weights().astype(np.float64))
             given = self._given.astype(np.float64)
-            return given / given.sum(axis=-1, keepdims=True)
+            return given / self._weights().total
 
     def _value(self, value: Any, name: str = "value") -> Array:
         """Integers stay what they are: a float32 holds them only up to 2²⁴."""
@@ -184,8 +183,10 @@ class Categorical(Distribution):
         table = table.reshape(batch, self.num_events)
         picked = table[xp.arange(batch)[None, :], xp.maximum(rows, 0)]
         if "probs" in self._arrays:
-            total = table.sum(axis=-1, dtype=np.float64)
-            picked = xp.log(picked.astype(np.float64)) - xp.log(total)
+            total = self._weights().total
+            total = total if shared else xp.broadcast_to(total, (*self._batch_shape, 1))
+            total = total.reshape(batch)
+            picked = xp.log(picked.astype(np.float64) / total)
         return xp.where(rows >= 0, picked, -np.inf).reshape(index.shape)
 
     def _full(self, array: Array) -> Array:
@@ -198,7 +199,7 @@ class Categorical(Distribution):
     ) -> tuple[Array, Array]:
         shape = sample_shape + self._batch_shape
         size = math.prod(shape)
-        source = default_generator() if generator is None else generator
+        source = random_source(generator)
         start = source.reserve(size, self.device)
         index = self._backend.draw_index(self._table(), source.key, start, size)
         index = index.reshape(shape)
@@ -207,14 +208,17 @@ class Categorical(Distribution):
     def _table(self) -> IndexTable:
         found = self.__dict__.get("_cached_table")
         if found is None:
-            given = self._backend.to_numpy(self._full(self._given))
-            rows = given.reshape(-1, self.num_events) if given.ndim > 1 else given
+            given = self._given
+            shared = given.size == self.num_events  # one table serves the whole batch
+            rows = given if shared else self._full(given)
+            shape = (-1,) if shared else (math.prod(self._batch_shape), self.num_events)
             build = (
                 IndexTable.from_weights
                 if "probs" in self._arrays
                 else IndexTable.from_log_weights
             )
-            found = self.__dict__["_cached_table"] = build(rows)
+            found = build(self._backend.to_numpy(rows.reshape(shape)))
+            self.__dict__["_cached_table"] = found
         return found
 
     def _cdf(self, value: Array) -> Array:

@@ -107,8 +107,12 @@ class Distribution:
             array = self._value(value)
             shape = self._result_shape(array)
             dtype = array.dtype if array.dtype.kind == "f" else self._dtype
-            target = out_array(self._name, out, self._backend, shape, dtype)
-            result = self._log_prob(array, shape, compute_dtype(dtype), target)
+            target = None
+            if out is not None:
+                read = (array, *self._borrowed())
+                target = out_array(self._name, out, self._backend, shape, dtype, read)
+            matched = self._matching(shape)
+            result = matched._log_prob(array, shape, compute_dtype(dtype), target)
             if result is target and out is not None:
                 return out
             result = result.astype(dtype, copy=False)
@@ -134,6 +138,10 @@ class Distribution:
     def log_cdf(self, value: Any) -> Tensor:
         """log P(X ≤ value), accurate in the left tail."""
         return self._pointwise("log_cdf", value, self._log_cdf)
+
+    def log_survival_function(self, value: Any) -> Tensor:
+        """log P(X > value), accurate in the right tail."""
+        return self._pointwise("log_survival_function", value, self._log_survival)
 
     def icdf(self, value: Any) -> Tensor:
         """The quantile inf{x : value ≤ P(X ≤ x)}; NaN for a value outside [0, 1]."""
@@ -168,7 +176,7 @@ class Distribution:
     @property
     def stddev(self) -> Tensor:
         """Standard deviation of each event element."""
-        return self._moment("stddev", lambda: self._backend.xp.sqrt(self._variance()))
+        return self._moment("stddev", self._stddev)
 
     def entropy(self) -> Tensor:
         """Differential (or discrete) entropy in nats, shape batch_shape."""
@@ -229,6 +237,10 @@ class Distribution:
         # Near 1 the logarithm needs what is left, not the probability itself.
         return xp.where(below < 0.5, xp.log(below), xp.log1p(-self._survival(value)))
 
+    def _log_survival(self, value: Array) -> Array:
+        xp, above = self._backend.xp, self._survival(value)
+        return xp.where(above < 0.5, xp.log(above), xp.log1p(-self._cdf(value)))
+
     def _icdf(self, value: Array) -> Array:
         raise self._lacks("a quantile function")
 
@@ -237,6 +249,9 @@ class Distribution:
 
     def _variance(self) -> Array:
         raise self._lacks("a variance")
+
+    def _stddev(self) -> Array:
+        return self._backend.xp.sqrt(self._variance())
 
     def _entropy(self) -> Array:
         raise self._lacks("an entropy")
@@ -282,7 +297,7 @@ class Distribution:
         self, components: Components, sample_shape: Shape, generator: Generator | None
     ) -> tuple[Array, Array]:
         size = math.prod(sample_shape + self._batch_shape)
-        source = default_generator() if generator is None else generator
+        source = random_source(generator)
         start = source.reserve(size, self.device)
         values, indices = self._backend.draw(
             components, source.key, start, size, self._dtype
@@ -311,6 +326,17 @@ class Distribution:
                 "(*sample_shape, *batch_shape, *event_shape)."
             ) from None
 
+    def _matching(self, shape: Shape) -> Self:
+        """This distribution, its batch expanded to the trailing axes of `shape`.
+
+        A value that is longer where the batch has axes of length 1 expands them; a
+        batch of one element in all needs no expansion, since every value meets it.
+        """
+        trailing = shape[len(shape) - len(self._batch_shape) :]
+        if trailing == self._batch_shape or math.prod(self._batch_shape) == 1:
+            return self
+        return self.expand(trailing)
+
     def _canonical(self, value: Array, shape: Shape) -> Array:
         """Values as [S, B, D]: S for each of the B elements of the batch."""
         full = self._backend.xp.broadcast_to(value, shape + self._event_shape)
@@ -337,6 +363,11 @@ class Distribution:
         with self._range(name):
             shape = self._batch_shape + self._event_shape
             return self._wrap_parameterwise(formula(), shape)
+
+    def _borrowed(self) -> tuple[Array, ...]:
+        """Parameters too large to have been copied at construction."""
+        components = self._density()
+        return () if components is None else components.parameters
 
     def _wrap_parameterwise(self, result: Array, shape: Shape) -> Tensor:
         full = self._backend.xp.broadcast_to(result, shape)
@@ -371,6 +402,18 @@ class Distribution:
     def __repr__(self) -> str:
         shapes = f"batch_shape={self._batch_shape}, event_shape={self._event_shape}"
         return f"{self._name}({shapes})"
+
+
+def random_source(generator: Generator | None) -> Generator:
+    """The generator that `sample` was given, or the default one."""
+    if generator is None:
+        return default_generator()
+    if not isinstance(generator, Generator):
+        raise TypeError(
+            "`generator` must be a lucid.Generator or None, got "
+            f"{type(generator).__name__}; make one by lucid.Generator(seed)."
+        )
+    return generator
 
 
 def validating(validate_args: bool | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ class Call:
             operands.append(components.weights.given)
         self.shared = all(array.shape[0] == 1 for array in operands)
         if self.shared:  # every value meets the same mixture: one axis of rows
-            value = value.reshape(-1, 1, value.shape[2])
+            value = value.reshape(value.shape[0] * value.shape[1], 1, value.shape[2])
         self.value = value
         self.samples, self.mixtures = value.shape[:2]
         few = max(array.size for array in operands) <= prepare.KEPT_ELEMENTS
@@ -82,10 +83,11 @@ class Call:
         count = -(-self.samples // samples) * across
 
         def one(start: int, stop: int) -> None:
-            with quiet_loops():
+            with quiet_loops(), _scratch() as buffers:
                 for i in range(start, stop):
                     s, b = (i // across) * samples, (i % across) * mixtures
-                    work(block(self, slice(s, s + samples), slice(b, b + mixtures)))
+                    rows = slice(s, s + samples), slice(b, b + mixtures)
+                    work(block(self, *rows, buffers))
 
         run_blocks(count, 1, one)
 
@@ -107,8 +109,11 @@ class Call:
 class Block(ABC):
     """Some values of some mixtures; see the module for its layout."""
 
-    def __init__(self, call: Call, samples: slice, mixtures: slice) -> None:
+    def __init__(
+        self, call: Call, samples: slice, mixtures: slice, buffers: dict[str, Array]
+    ) -> None:
         self.call = call
+        self.buffers = buffers
         self.family = call.family
         self.samples, self.mixtures = samples, mixtures
         self.prepared = call.prepared(mixtures)
@@ -169,6 +174,18 @@ class Block(ABC):
         """[K, mixtures or 1] against the block's [outer, inner]."""
         return array[:, None, :] if self._mixtures_inside else array[:, :, None]
 
+    def _buffers(
+        self, dtype: np.dtype[Any], count: int, shape: tuple[int, ...]
+    ) -> list[Array]:
+        """`count` buffers that the thread uses again for every block."""
+        size, found = math.prod(shape), []
+        for i in range(count):
+            flat = self.buffers.get(f"{dtype.str}{i}")
+            if flat is None or flat.size < size:
+                flat = self.buffers[f"{dtype.str}{i}"] = np.empty(size, dtype)
+            found.append(flat[:size].reshape(shape))
+        return found
+
 
 class ScalarBlock(Block):
     """Rows of a scalar family: its pairs, summed over the event's elements."""
@@ -177,6 +194,8 @@ class ScalarBlock(Block):
         run, buffers = self._program
         spare, result, *rest = (buffer[: last - first] for buffer in buffers)
         base = self._spread(self.prepared.constant[first:last])
+        if self.x.shape[0] == 0:  # the empty event has only the constant, 0
+            result[...] = base
         for d in range(self.x.shape[0]):
             operands = [term[d] for term in self._rows]
             operands += [
@@ -196,8 +215,8 @@ class ScalarBlock(Block):
     def _program(self) -> tuple[Callable[..., None], list[Array]]:
         traced = program.trace(self.family, len(self._rows), len(self.prepared.factors))
         shape = (min(TILE, self.prepared.count), *self.shape)
-        buffers = _scratch(self.call.dtype, traced.floats + 1, shape)
-        buffers += _scratch(np.dtype(bool), traced.booleans, shape)
+        buffers = self._buffers(self.call.dtype, traced.floats + 1, shape)
+        buffers += self._buffers(np.dtype(bool), traced.booleans, shape)
         return traced.run, buffers
 
 
@@ -205,7 +224,8 @@ class VectorBlock(Block):
     """Rows of a family of vectors: one component and one mixture at a time."""
 
     def _fill(self, first: int, last: int) -> Array:
-        tile = _scratch(self.call.dtype, 1, (TILE, *self.shape))[0][: last - first]
+        (tile,) = self._buffers(self.call.dtype, 1, (TILE, *self.shape))
+        tile = tile[: last - first]
         for b, stacks in enumerate(self._stacks):
             into = tile[:, :, b] if self._mixtures_inside else tile[:, b]  # [K, S]
             constant = self.prepared.constant[:, min(b, self._sets - 1)]
@@ -261,15 +281,15 @@ def quiet_loops() -> Iterator[None]:
             np.setbufsize(before)
 
 
-def _scratch(dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> list[Array]:
-    """`count` buffers that this thread uses again for every block."""
-    size = int(np.prod(shape))
-    kept: dict[str, Array] = _local.__dict__
-    buffers = []
-    for i in range(count):
-        key = f"{dtype.str}{i}"
-        flat = kept.get(key)
-        if flat is None or flat.size < size:
-            flat = kept[key] = np.empty(size, dtype)
-        buffers.append(flat[:size].reshape(shape))
-    return buffers
+@contextlib.contextmanager
+def _scratch() -> Iterator[dict[str, Array]]:
+    """This thread's buffers, checked out.
+
+    A call inside the call, from a signal handler or a finaliser, finds none and makes
+    its own.
+    """
+    buffers = _local.__dict__.pop("buffers", {})
+    try:
+        yield buffers
+    finally:
+        _local.buffers = buffers

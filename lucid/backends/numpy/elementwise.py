@@ -27,15 +27,15 @@ def log_prob(
     if out is None:
         out = np.empty(shape, dtype)
     operands = [value, *parameters]
-    if all(array.size == 1 for array in parameters):
-        # One distribution, many values: their shape does not matter.
-        operands = [np.broadcast_to(value, shape).reshape(-1)]
-        operands += [array.reshape(1) for array in parameters]
+    if all(_is_flat(array, shape) for array in operands):
+        operands = [array.reshape(-1) for array in operands]
         flat = out.reshape(-1)
     else:
-        ndim = max(len(shape), 1)
-        operands = [a.reshape((1,) * (ndim - a.ndim) + a.shape) for a in operands]
-        flat = out.reshape(shape if shape else (1,))
+        lead = next((i for i, size in enumerate(shape) if size != 1), len(shape) - 1)
+        flat = out.reshape(shape[lead:])
+        ones = (1,) * len(shape)
+        aligned = [(*ones, *array.shape)[-len(shape) + lead :] for array in operands]
+        operands = [a.reshape(s) for a, s in zip(operands, aligned, strict=True)]
     rows = flat.shape[0]
 
     def work(start: int, stop: int) -> None:
@@ -45,6 +45,12 @@ def log_prob(
 
     run_blocks(rows, max(1, BLOCK // max(1, math.prod(flat.shape[1:]))), work)
     return out
+
+
+def _is_flat(array: Array, shape: tuple[int, ...]) -> bool:
+    """Whether one axis can stand for all of `shape`, without a copy."""
+    whole = array.shape == shape and array.flags.c_contiguous
+    return bool(whole) or array.size == 1
 
 
 def _block(

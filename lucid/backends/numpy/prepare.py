@@ -75,7 +75,7 @@ def prepare(
     family = components.family
     unit = NATS if components.count == 1 else BITS
     parameters = [
-        np.asarray(a if a.shape[0] == 1 else a[mixtures], dtype=np.float64)
+        np.ascontiguousarray(a if a.shape[0] == 1 else a[mixtures], dtype=np.float64)
         for a in components.parameters
     ]
     log_weights, kept = None, None

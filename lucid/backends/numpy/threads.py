@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import threading
 from collections.abc import Callable
@@ -39,18 +40,19 @@ def get_num_threads() -> int:
     return int(text)
 
 
-def set_num_threads(count: int) -> None:
+def set_num_threads(count: int | None) -> None:
     """Set the number of threads that lucid's CPU operations use, at least 1.
 
-    Results do not depend on it, bit for bit.
+    None goes back to LUCID_NUM_THREADS or the cores. Results do not depend on it, bit
+    for bit.
     """
     global _num_threads
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"`count` must be an int, got {type(count).__name__}.")
-    if count < 1:
+    if isinstance(count, bool) or not (count is None or hasattr(count, "__index__")):
+        raise TypeError(f"`count` must be an int or None, got {type(count).__name__}.")
+    if count is not None and count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}.")
     with _lock:
-        _num_threads = count
+        _num_threads = None if count is None else operator.index(count)
         _drop_pool()
 
 
@@ -93,7 +95,10 @@ def _start(task: Callable[[], None], helpers: int) -> list[Future[None]]:
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="lucid")
-        return [_pool.submit(task) for _ in range(helpers)]
+        try:
+            return [_pool.submit(task) for _ in range(helpers)]
+        except RuntimeError:  # the interpreter is shutting down: no new threads
+            return []
 
 
 def _drop_pool() -> None:
