@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import NATS, Array, Family
 
@@ -69,7 +70,7 @@ def _block(
     if strange.any():  # ∞ · 0 from a difference that overflowed: see numpy/blocks.py
         poisoned = sum(np.isnan(array) for array in (*factors, constant)) > 0
         result = np.where(strange & ~poisoned, -np.inf, result)
-    measure = family.log_base_measure(fn, x.astype(np.float64))
+    measure = base_measure(fn, family, x)
     if measure is not None:
         result = result + measure
     supported = family.supports(fn, x)

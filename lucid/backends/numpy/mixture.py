@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numpy.blocks import Block, Call
+from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.protocol import NATS, Array, Components
 
 LN2 = math.log(2.0)
@@ -183,7 +184,7 @@ def _missing(block: Block) -> Array:
 def _on_support(block: Block, result: Array) -> Array:
     """With the base measure added; −∞ off the support, NaN where the value is NaN."""
     family, fn = block.family, block.call.fn
-    measure = family.log_base_measure(fn, block.x.astype(np.float64))
+    measure = base_measure(fn, family, block.x)
     if measure is not None:
         result = result + measure.sum(axis=0)
     supported = family.supports(fn, block.x)

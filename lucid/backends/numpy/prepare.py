@@ -6,13 +6,14 @@ where its weight is shared, and neutralised where other mixtures still use its p
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lucid.backends.protocol import BITS, NATS, Array, Components
+from lucid.backends.protocol import BITS, NATS, Array, Components, Family
 
 # Up to this many elements are prepared at once and kept; beyond it (a mixture density
 # network's [N, K]) each block prepares its own and forgets it.
@@ -118,3 +119,15 @@ def _weighted(
 def _mixtures_last(array: Array, dtype: Any) -> Array:
     with np.errstate(over="ignore", under="ignore"):
         return np.ascontiguousarray(np.moveaxis(array, 0, -1), dtype=dtype)
+
+
+def base_measure(fn: Any, family: type[Family], x: Array) -> Array | None:
+    """The family's base measure in float64; None where it has none."""
+    if not _has_base_measure(family):
+        return None  # most families, whose x need not become float64
+    return family.log_base_measure(fn, x.astype(np.float64))
+
+
+@functools.cache
+def _has_base_measure(family: type[Family]) -> bool:
+    return family.log_base_measure(np, np.ones(1)) is not None
