@@ -69,13 +69,15 @@ def cases(small: bool = False) -> Iterator[Case]:
         yield _shared(backend, family, size(1_000_000), size(1024), 1, "float32")
         yield _shared(backend, family, size(100_000), size(256), 5, "float32")
     for count in (8, 32, 256):
-        yield _per_row(backend, size(64_000_000 // count), count)
+        yield _per_row(backend, size(64_000_000 // count), count, "float32")
+    yield _per_row(backend, size(2_000_000), 32, "float16")
     yield _multivariate(backend, size(100_000), size(1024), 5 if small else 64)
     for count in (100, 10_000):
         yield _categorical(backend, size(400_000_000 // count), count)
     yield _mode(backend, size(1_000_000), size(1024))
     for count in (16, 4096, 1_000_000):
         yield _draw(backend, size(100_000_000), count)
+    yield _draw_per_row(backend, size(1_000_000), 32)
 
 
 def _parameters(family: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:
@@ -156,17 +158,21 @@ def _shared(
     )
 
 
-def _per_row(backend: Backend, rows: int, count: int) -> Case:
-    components = _components(backend, Normal, rows, count, 1, "float32")
+def _per_row(backend: Backend, rows: int, count: int, source: str) -> Case:
+    """Two parameters of each pair's own, read as `source`; the weights are shared."""
+    components = _components(backend, Normal, rows, count, 1, source)
     value = _values(backend, Normal, (1, rows, 1), "float32")
     kind = np.dtype("float32")
     out = backend.xp.empty((1, rows), kind)
     return Case(
-        f"mixture per row Normal float32 N={rows} K={count}",
+        f"mixture per row Normal {source} N={rows} K={count}",
         lambda: backend.mixture_log_prob(components, value, kind, out),
         float(rows) * count,
         "pairs_per_second",
-        {BYTES: 8.0 * rows * count, EXP2: float(rows) * count},
+        {
+            BYTES: 2.0 * np.dtype(source).itemsize * rows * count,
+            EXP2: float(rows) * count,
+        },
     )
 
 
@@ -227,4 +233,21 @@ def _draw(backend: Backend, rows: int, count: int) -> Case:
         rows,
         "draws_per_second",
         {BYTES: 12.0 * rows},
+    )
+
+
+def _draw_per_row(backend: Backend, rows: int, count: int) -> Case:
+    """One draw from each of many mixtures, by weights of their own."""
+    shared = _components(backend, Normal, rows, count, 1, "float32")
+    given = np.random.default_rng(5).uniform(size=(rows, count)).astype("float32")
+    total = given.sum(axis=1, keepdims=True, dtype=np.float64)
+    weights = Weights(backend.asarray(given), backend.asarray(total))
+    components = Components(Normal, shared.parameters, weights, rows)
+    kind = np.dtype("float32")
+    return Case(
+        f"draw per row Normal float32 N={rows} K={count}",
+        lambda: backend.draw(components, _KEY, 0, rows, kind),
+        rows,
+        "draws_per_second",
+        {BYTES: 4.0 * rows * count + 20.0 * rows},
     )

@@ -1,4 +1,9 @@
-"""Everything that needs a GPU, in one run and one result file."""
+"""Everything that needs a GPU, in one run and one result file.
+
+Exit code 0: all that ran passed; 1: something failed; 2: no GPU works here, and nothing
+was written. The file is written anew after each part, so that what was measured stays
+where a machine is taken away, and a part that the time did not suffice for says so.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -13,34 +19,47 @@ from typing import Any
 from . import limits, record, sanitizer
 
 NO_GPU = 2  # the exit code where no GPU works
-PARTS = ("tests", "sanitizer", "timings")
+# The sanitizers last, which find the kernels of the others compiled.
+PARTS = ("tests", "timings", "sanitizer")
+SECONDS = 540.0
 
 
 def main(argv: list[str] | None = None) -> int:
     """0: all passed; 1: something failed; 2: no GPU works here."""
-    parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--output", type=Path, help="the result file (JSON)")
     parser.add_argument(
         "--only", choices=PARTS, nargs="+", default=list(PARTS), help="run these parts"
     )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="no more than these (540)"
+    )
     arguments = parser.parse_args(argv)
+    deadline = time.monotonic() + arguments.seconds
     from lucid.backends import cuda_status
 
     status = cuda_status()
     if not status.available:
         print(f"bench gpu: nothing was measured: {status.reason}", file=sys.stderr)
         return NO_GPU
-    measures = {"tests": _tests, "sanitizer": sanitizer.run, "timings": _timings}
+    measures = {"tests": _tests, "timings": _timings, "sanitizer": sanitizer.run}
     results: dict[str, Any] = {"device": _device()}
     for part in PARTS:
-        print(f"{part} …", flush=True)
-        results[part] = (
-            measures[part]() if part in arguments.only else {"not measured": "left out"}
-        )
+        missing = "left out" if part not in arguments.only else "the run ended before"
+        results[part] = {"not measured": missing}
     path = arguments.output or record.default_path("gpu")
     given = [] if arguments.only == list(PARTS) else ["--only", *arguments.only]
     packages = ["numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc"]
-    record.write(path, "gpu", given, packages, results)
+    for part in (part for part in PARTS if part in arguments.only):
+        print(f"{part} …", flush=True)
+        began = time.monotonic()
+        results[part] = measures[part](deadline)
+        print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
+        record.write(path, "gpu", given, packages, results)
     print(f"written to {path}")
     return int(_failed(results))
 
@@ -77,7 +96,7 @@ def _driver_version() -> str | None:
     return answer.stdout.strip().splitlines()[0]
 
 
-def _tests() -> dict[str, Any]:
+def _tests(deadline: float) -> dict[str, Any]:
     """The tests marked `gpu`: counts, and the names of those that failed."""
     root = record.checkout()
     if root is None:
@@ -85,7 +104,11 @@ def _tests() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", "gpu", f"--junitxml={report}"]
-        code = subprocess.run(command, cwd=root).returncode
+        left = deadline - time.monotonic()
+        try:
+            code = subprocess.run(command, cwd=root, timeout=max(left, 0)).returncode
+        except subprocess.TimeoutExpired:
+            return {"not measured": f"the tests took longer than {left:.0f} s"}
         if not report.is_file():
             return {"not measured": f"pytest did not run: exit code {code}"}
         return summarise(report)
@@ -106,13 +129,15 @@ def summarise(report: Path) -> dict[str, Any]:
     return {**counts, "failures": outcomes["failed"], "skips": outcomes["not_run"]}
 
 
-def _timings() -> dict[str, Any]:
+def _timings(deadline: float) -> dict[str, Any]:
     """Each case's time, beside the least time the chip's own limits would allow."""
     from .cases import cases
 
     measured = limits.measure()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in cases():
+        if time.monotonic() > deadline:
+            return {"limits": measured, "cases": rows, "cut_short": True}
         seconds = limits.seconds(case.call)
         needs = {name: amount / measured[name] for name, amount in case.needs.items()}
         binding = max(needs, key=lambda name: needs[name])

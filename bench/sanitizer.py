@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 _CAUGHT = 86  # the exit code compute-sanitizer is asked to give for an error
+_THREADS = 255
+TOOLKITS = ("/usr/local/cuda", "/opt/cuda")
+ABSENT = (
+    "compute-sanitizer was found neither on the PATH nor in a CUDA toolkit (CUDA_HOME, "
+    f"CUDA_PATH, {', '.join(TOOLKITS)}): it is part of the CUDA toolkit, and of no "
+    "wheel that lucid installs"
+)
 
 
-def run() -> dict[str, Any]:
+def run(deadline: float) -> dict[str, Any]:
     """Each tool's verdict: `passed` needs a clean run and the planted bug caught."""
-    sanitizer = shutil.which("compute-sanitizer")
+    sanitizer = find()
     if sanitizer is None:
-        return {"not measured": "compute-sanitizer is not on the PATH"}
+        print(f"  {ABSENT}", flush=True)
+        return {"not measured": ABSENT}
     verdicts: dict[str, Any] = {}
     for tool in TOOLS:
-        clean, log = _under(sanitizer, tool, "kernels")
-        planted, _ = _under(sanitizer, tool, tool)
+        try:
+            planted, _ = _under(sanitizer, tool, tool, deadline)
+            clean, log = _under(sanitizer, tool, "kernels", deadline)
+        except subprocess.TimeoutExpired:
+            return verdicts | {"not measured": f"no time was left for {tool}"}
         verdicts[tool] = {
             "passed": clean == 0 and planted == _CAUGHT,
             "clean_exit_code": clean,
@@ -33,13 +46,30 @@ def run() -> dict[str, Any]:
     return verdicts
 
 
-def _under(sanitizer: str, tool: str, what: str) -> tuple[int, str]:
+def find() -> str | None:
+    """The program, on the PATH or in a toolkit's usual places."""
+    toolkits = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), *TOOLKITS]
+    folders = [
+        str(Path(toolkit) / part)
+        for toolkit in toolkits
+        if toolkit
+        for part in ("bin", "compute-sanitizer")
+    ]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *folders])
+    return shutil.which("compute-sanitizer", path=path)
+
+
+def _under(sanitizer: str, tool: str, what: str, deadline: float) -> tuple[int, str]:
     command = [
         sanitizer, "--tool", tool, "--error-exitcode", str(_CAUGHT),
         sys.executable, "-m", __name__, what,
     ]  # fmt: skip
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=max(deadline - time.monotonic(), 0),
     )
     return done.returncode, done.stdout
 
@@ -62,10 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = (Path(__file__).parent / "planted.cuh").read_text(encoding="utf-8")
         code = text.replace("#pragma once", "")
         kernel = cupy.RawKernel(code, f"planted_{what}")
-        source = cupy.empty(256, cupy.int32)
+        # An odd length: what lies behind is no other array's, wherever it was put.
+        source = cupy.empty(_THREADS, cupy.int32)
         if what != "initcheck":
             source.fill(1)
-        kernel((1,), (256,), (cupy.zeros(256, cupy.int32), source))
+        kernel((1,), (_THREADS,), (cupy.zeros(_THREADS, cupy.int32), source))
     cupy.cuda.Device().synchronize()
     return 0
 

@@ -4,9 +4,9 @@
 
 namespace lucid {
 
-template <typename T>
-struct alignas(4 * sizeof(T)) Four {
-  T logit[4];
+template <typename P>
+struct alignas(4 * sizeof(P)) Four {
+  P logit[4];
 };
 
 // Folds terms into a pair (maximum, sum) of one thread. The lowest number stands for none.
@@ -31,28 +31,31 @@ struct LogitSum {
 };
 
 // Logits [B, K], values and results [S, B]: LANES threads of a block share one row.
-template <typename T, int LANES>
-__device__ void categorical_log_prob(const T* logits, const Index* values, T* out, Index S,
+template <typename T, typename P, int LANES>
+__device__ void categorical_log_prob(const P* logits, const Index* values, T* out, Index S,
                                      Index B, Index K) {
   constexpr int threads = 256, rows = threads / LANES;
   __shared__ T maximum[threads], sum[threads];
   const int lane = threadIdx.x % LANES, row = threadIdx.x / LANES;
   for (Index first = Index(blockIdx.x) * rows; first < B; first += Index(gridDim.x) * rows) {
     const Index b = first + row;
-    const T* logit = logits + b * K;
+    const P* logit = logits + b * K;
     LogitSum<T> state;
     if (b < B) {
       // Four at a time from the first boundary on; what is before and after, alone.
-      const int offset = reinterpret_cast<Word>(logit) / sizeof(T) % 4;
+      const int offset = reinterpret_cast<Word>(logit) / sizeof(P) % 4;
       const int before = (4 - offset) % 4;
       const Index head = before < K ? before : K;
       const Index fours = (K - head) / 4 * 4;
       for (Index k = head + 4 * lane; k < head + fours; k += 4 * LANES) {
-        state.add(reinterpret_cast<const Four<T>*>(logit + k)->logit);
+        const Four<P> four = *reinterpret_cast<const Four<P>*>(logit + k);  // one load
+        const T terms[4] = {T(four.logit[0]), T(four.logit[1]), T(four.logit[2]),
+                            T(four.logit[3])};
+        state.add(terms);
       }
 #pragma unroll 1
       for (Index k = lane; k < K - fours; k += LANES) {
-        const T one[1] = {logit[k < head ? k : k + fours]};
+        const T one[1] = {T(logit[k < head ? k : k + fours])};
         state.add(one);
       }
     }
@@ -73,7 +76,7 @@ __device__ void categorical_log_prob(const T* logits, const Index* values, T* ou
       for (Index s = lane; s < S; s += LANES) {
         const Index value = values[s * B + b];
         const bool inside = value >= 0 && value < K;
-        out[s * B + b] = inside ? (logit[value] - highest) - log_sum : -infinity<T>();
+        out[s * B + b] = inside ? (T(logit[value]) - highest) - log_sum : -infinity<T>();
       }
     }
     __syncthreads();
@@ -92,11 +95,11 @@ __device__ void categorical_gather(const T* log_probs, const Index* values, T* o
 
 }  // namespace lucid
 
-#define LUCID_CATEGORICAL_LOG_PROB(NAME, T, LANES)                                     \
-  extern "C" __global__ void __launch_bounds__(256)                                    \
-      NAME(const T* logits, const long long* values, T* out, long long S, long long B, \
+#define LUCID_CATEGORICAL_LOG_PROB(NAME, P, T, LANES)                                  \
+  extern "C" __global__ void __launch_bounds__(256, 4)                                 \
+      NAME(const P* logits, const long long* values, T* out, long long S, long long B, \
            long long K) {                                                              \
-    lucid::categorical_log_prob<T, LANES>(logits, values, out, S, B, K);               \
+    lucid::categorical_log_prob<T, P, LANES>(logits, values, out, S, B, K);            \
   }
 
 #define LUCID_CATEGORICAL_GATHER(NAME, T)                                              \

@@ -36,6 +36,26 @@ __device__ T largest() {
   return largest(T());
 }
 
+// IEEE half precision as it lies in an array: read, never computed with.
+struct Half {
+  unsigned short bits;
+
+  __device__ operator float() const {
+#ifdef __CUDA_ARCH__
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+#else
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const float size = exponent == 0   ? ldexp(float(fraction), -24)
+                       : exponent < 31 ? ldexp(float(1024 + fraction), exponent - 25)
+                       : fraction == 0 ? infinity<float>()
+                                       : not_a_number<float>();
+    return bits >> 15 ? -size : size;
+#endif
+  }
+};
+
 template <typename T>
 __device__ bool is_nan(T x) {
   return x != x;

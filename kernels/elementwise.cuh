@@ -4,6 +4,16 @@
 
 namespace lucid {
 
+// The wider of two types of numbers, a half counting as a float.
+template <typename T, typename P>
+struct Wider {
+  using type = T;
+};
+template <>
+struct Wider<float, double> {
+  using type = double;
+};
+
 // A family, its factors and its rows are structs of T alone, without padding.
 template <typename T, class Struct>
 __device__ bool has_nan(const Struct& s) {
@@ -45,6 +55,39 @@ __device__ T log_prob(const Family<T>& family, T x) {
   return is_nan(density) && !has_nan<T>(family) ? -infinity<T>() : density;
 }
 
+// 2^n of a type, n within its normal range.
+template <typename T>
+__device__ T power_of_two(int n);
+template <>
+__device__ inline float power_of_two(int n) {
+  return __int_as_float((n + 127) << 23);
+}
+template <>
+__device__ inline double power_of_two(int n) {
+  return __longlong_as_double(Index(n + 1023) << 52);
+}
+
+// The normalised logarithm of a weight that was given as it is, log(given / total), or as
+// its logarithm, (given − shift) − total with `total` the logarithm of one. Weights may be
+// of any size: both are scaled by a power of two, so that their quotient is rounded once;
+// next to the logarithm of one that would underflow, a rounding of log(given) is small.
+template <typename T, typename P>
+__device__ T log_weight(P given, double total, double shift, bool logarithms) {
+  using Wide = typename Wider<T, P>::type;
+  const Wide weight = static_cast<Wide>(given);
+  if (logarithms) return static_cast<T>(weight - static_cast<Wide>(shift)) - T(total);
+  constexpr int most = sizeof(Wide) == 4 ? 125 : 1020, least = sizeof(T) == 4 ? -100 : -1000;
+  // total = 2^exponent times ½ … 1, unless it is 0, denormal or infinite
+  const Index bits = __double_as_longlong(total);
+  const int exponent = int(bits >> 52) - 1022;
+  const int taken = exponent < -most ? -most : exponent > most ? most : exponent;
+  const T scaled = static_cast<T>(__longlong_as_double(bits - (Index(taken) << 52)));
+  const T relative = static_cast<T>(weight * power_of_two<Wide>(-taken)) / scaled;
+  const bool normal = exponent > -1022 && exponent < 1025;
+  if (normal && relative > power_of_two<T>(least)) return log(relative);
+  return static_cast<T>(log(weight)) - static_cast<T>(log(total));
+}
+
 // One component's term of a mixture, for a reduction over components. One of weight 0
 // does not exist, whatever its parameters are.
 template <template <typename> class Family, typename T>
@@ -54,12 +97,13 @@ __device__ LogSumExp<T> component(const Family<T>& family, T log_weight, T x) {
   return LogSumExp<T>(log_prob(family, x) + log_weight);
 }
 
-// The same for an event of D elements: element d of parameter i is parameter_i[d·stride_i].
-template <template <typename> class Family, typename T>
-__device__ LogSumExp<T> component(const T* x, Index D, const T* parameter0, Index stride0,
-                                  const T* parameter1, Index stride1, const T* parameter2,
+// The same for an event of D elements, parameters of any type: element d of parameter i is
+// parameter_i[d·stride_i]. Those that the family has not are not read.
+template <template <typename> class Family, typename T, typename P>
+__device__ LogSumExp<T> component(const T* x, Index D, const P* parameter0, Index stride0,
+                                  const P* parameter1, Index stride1, const P* parameter2,
                                   Index stride2, T log_weight) {
-  const T* parameter[3] = {parameter0, parameter1, parameter2};
+  const P* parameter[3] = {parameter0, parameter1, parameter2};
   const Index stride[3] = {stride0, stride1, stride2};
   T sum = log_weight;
   bool missing_value = false, missing = is_nan(log_weight);
@@ -67,7 +111,7 @@ __device__ LogSumExp<T> component(const T* x, Index D, const T* parameter0, Inde
     Family<T> family;
     T* member = reinterpret_cast<T*>(&family);
     for (int i = 0; i < int(sizeof(family) / sizeof(T)); ++i) {
-      member[i] = parameter[i][d * stride[i]];
+      member[i] = static_cast<T>(parameter[i][d * stride[i]]);
     }
     const T term = log_prob(family, x[d]);
     missing |= is_nan(term);

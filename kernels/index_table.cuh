@@ -6,7 +6,8 @@ namespace lucid {
 
 // Inclusive prefix sums of integer weights, [tables, K]; their last is the total T. Word u
 // picks the first k with cumulative[k] > ⌊u·T/2⁶⁴⌋. A single table may have a guide, [G],
-// G a power of two: guide[j] is the category of the least word with ⌊u·G/2⁶⁴⌋ = j.
+// G a power of two: guide[j] is the category of the least word with ⌊u·G/2⁶⁴⌋ = j. Where
+// T = 0 there is no category: −1.
 struct IndexTable {
   const Word* cumulative;
   const int* guide;
@@ -15,6 +16,7 @@ struct IndexTable {
   __device__ Index find(Index table, Word u) const {
     const Word* sums = cumulative + table * K;
     Index low = 0, high = K - 1;
+    if (sums[high] == 0) return -1;
     const Word threshold = __umul64hi(u, sums[high]);
     if (guide) {
       const Index bucket = __umul64hi(u, Word(G));

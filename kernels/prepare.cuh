@@ -30,16 +30,16 @@ __device__ Family gather(const View<P>* parameters, Index b, Index k, Index d) {
 // A component of weight 0 gets factors 0, whose pair is finite at every finite x, and −∞.
 // One with a NaN anywhere gets the constant NaN: the careful loop asks nothing else.
 template <template <typename> class Family, typename P, typename T>
-__device__ void prepare(const View<P>* parameters, const P* log_weights, Index weight_stride_b,
-                        Index weight_stride_k, Index B, Index K, Index D, T* factors,
-                        T* constants) {
+__device__ void prepare(const View<P>* parameters, const double* log_weights,
+                        Index weight_stride_b, Index weight_stride_k, Index B, Index K, Index D,
+                        T* factors, T* constants) {
   using Wide = typename Family<double>::Factors;
   constexpr int words = sizeof(Wide) / sizeof(double);
   const Index component = Index(blockIdx.x) * blockDim.x + threadIdx.x;
   if (component >= B * K) return;
   const Index b = component / K, k = component % K;
   const double log_weight =
-      log_weights ? double(log_weights[b * weight_stride_b + k * weight_stride_k]) : 0.0;
+      log_weights ? log_weights[b * weight_stride_b + k * weight_stride_k] : 0.0;
   const bool dead = log_weight == -infinity<double>();
   double constant = kLog2E * log_weight;
   for (Index d = 0; d < D; ++d) {
@@ -58,14 +58,14 @@ __device__ void prepare(const View<P>* parameters, const P* log_weights, Index w
 // all in double: one block a component, one thread a column of the triangle.
 template <typename P>
 __device__ void prepare_multivariate_normal(const P* loc, const P* scale_tril,
-                                            const P* log_weights, Index weight_stride_b,
+                                            const double* log_weights, Index weight_stride_b,
                                             Index weight_stride_k, Index B, Index K, Index D,
                                             double* whitener, double* constants) {
   const double scale = sqrt(kLog2E / 2);
   for (Index component = blockIdx.x; component < B * K; component += gridDim.x) {
     const Index b = component / K, k = component % K;
     const double log_weight =
-        log_weights ? double(log_weights[b * weight_stride_b + k * weight_stride_k]) : 0.0;
+        log_weights ? log_weights[b * weight_stride_b + k * weight_stride_k] : 0.0;
     const bool dead = log_weight == -infinity<double>();
     const P* L = scale_tril + component * D * D;
     double* W = whitener + component * D * D;
@@ -81,8 +81,8 @@ __device__ void prepare_multivariate_normal(const P* loc, const P* scale_tril,
     bool missing = false;
     for (Index i = 0; i < D; ++i) {
       log_determinant += log(double(L[i * D + i]));
-      missing |= is_nan(loc[component * D + i]);
-      for (Index j = 0; j < i; ++j) missing |= is_nan(L[i * D + j]);
+      missing |= is_nan(double(loc[component * D + i]));
+      for (Index j = 0; j < i; ++j) missing |= is_nan(double(L[i * D + j]));
     }
     const double density = log_weight - log_determinant - double(D) * kHalfLog2Pi;
     const double constant = missing ? not_a_number<double>() : kLog2E * density;
@@ -101,7 +101,7 @@ __device__ void prepare_multivariate_normal(const P* loc, const P* scale_tril,
 
 #define LUCID_PREPARE(NAME, FAMILY, P, T)                                               \
   extern "C" __global__ void NAME(LUCID_VIEW(P, 0), LUCID_VIEW(P, 1), LUCID_VIEW(P, 2), \
-                                  const P* log_weights, long long weight_stride_b,      \
+                                  const double* log_weights, long long weight_stride_b, \
                                   long long weight_stride_k, long long B, long long K,  \
                                   long long D, T* factors, T* constants) {              \
     LUCID_VIEWS(P);                                                                     \
@@ -109,11 +109,11 @@ __device__ void prepare_multivariate_normal(const P* loc, const P* scale_tril,
                                         weight_stride_k, B, K, D, factors, constants);  \
   }
 
-#define LUCID_PREPARE_MULTIVARIATE_NORMAL(NAME, P)                                         \
-  extern "C" __global__ void NAME(const P* loc, const P* scale_tril, const P* log_weights, \
-                                  long long weight_stride_b, long long weight_stride_k,    \
-                                  long long B, long long K, long long D, double* whitener, \
-                                  double* constants) {                                     \
-    lucid::prepare_multivariate_normal<P>(loc, scale_tril, log_weights, weight_stride_b,   \
-                                          weight_stride_k, B, K, D, whitener, constants);  \
+#define LUCID_PREPARE_MULTIVARIATE_NORMAL(NAME, P)                                        \
+  extern "C" __global__ void NAME(const P* loc, const P* scale_tril,                      \
+                                  const double* log_weights, long long weight_stride_b,   \
+                                  long long weight_stride_k, long long B, long long K,    \
+                                  long long D, double* whitener, double* constants) {     \
+    lucid::prepare_multivariate_normal<P>(loc, scale_tril, log_weights, weight_stride_b,  \
+                                          weight_stride_k, B, K, D, whitener, constants); \
   }

@@ -41,6 +41,13 @@ __device__ inline double standard_gamma(const Bits& bits, double alpha) {
   }
 }
 
+// A draw from a law without 0, rounded: what underflows becomes the least normal number.
+template <typename T>
+__device__ T rounded_above_zero(double x) {
+  const double least = sizeof(T) == sizeof(float) ? 0x1p-126 : 0x1p-1022;
+  return static_cast<T>(x < least ? least : x);
+}
+
 // log of the Poisson mass at k ≥ 0, by its saddle point.
 __device__ inline double log_poisson(double k, double rate) {
   if (k == 0) return -rate;

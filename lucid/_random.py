@@ -29,6 +29,11 @@ A word w becomes a float64, exactly:
 
     normal = √(−2 ln radius) · cos(2π · uniform01(angle))       Box and Muller (1958)
 
+A draw in several steps takes another key for each step after the first, that of a
+`part` of it (see `key_of_part`): a mixture whose components are no single family takes
+its index as above and the component by part 0, and an Independent as such a component
+takes its element d by part d.
+
 By family: Normal and MultivariateNormal take a normal of each block. Laplace inverts
 open01, Uniform and Bernoulli uniform01. Gamma rejects (Marsaglia and Tsang 2000) with a
 normal and an acceptance in open01; its boost is open01. StudentT is a normal over a χ²
@@ -196,6 +201,20 @@ def default_generator() -> Generator:
     own.
     """
     return _default
+
+
+def key_of_part(key: tuple[int, int], part: int) -> tuple[int, int]:
+    """The key of one part of every draw under `key`.
+
+    It is words 0 and 1 of the counter part + 2¹⁹², which no draw reads: a draw's own
+    counters end at 2¹⁹². The part's draws keep their elements' numbers.
+    """
+    from numpy.random import Philox  # for no more than drawing, so not at import
+
+    # NumPy adds one to the counter before the first block.
+    philox = Philox(counter=part + (1 << 192) - 1, key=key[0] + (key[1] << 64))
+    low, high = philox.random_raw(2).tolist()
+    return low, high
 
 
 def manual_seed(seed: int) -> Generator:

@@ -8,13 +8,14 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def own_thread_count() -> Iterator[None]:
-    """A test that sets the number of threads leaves the others theirs."""
+def own_settings() -> Iterator[None]:
+    """A test that sets the number of threads or the device leaves the others theirs."""
+    from lucid import _device
     from lucid.backends.numpy import threads
 
-    before = threads._num_threads
+    before = threads._num_threads, _device._chosen
     yield
-    threads._num_threads = before
+    threads._num_threads, _device._chosen = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

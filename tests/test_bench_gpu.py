@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 
 import pytest
 
@@ -29,10 +30,12 @@ def with_gpu(monkeypatch):
     """A GPU as far as the command can see, whose parts all pass."""
     monkeypatch.setattr(backends, "cuda_status", lambda: CudaStatus(True, "", ("A",)))
     monkeypatch.setattr(gpu, "_device", lambda: {"name": "A", "driver": "1.2"})
-    monkeypatch.setattr(gpu, "_tests", lambda: {"passed": 3, "failed": 0, "not_run": 1})
+    counts = {"passed": 3, "failed": 0, "not_run": 1}
+    monkeypatch.setattr(gpu, "_tests", lambda deadline: counts)
     verdicts = {tool: {"passed": True} for tool in sanitizer.TOOLS}
-    monkeypatch.setattr(sanitizer, "run", lambda: verdicts)
-    monkeypatch.setattr(gpu, "_timings", lambda: {"limits": {}, "cases": []})
+    monkeypatch.setattr(sanitizer, "run", lambda deadline: verdicts)
+    timings = {"limits": {}, "cases": []}
+    monkeypatch.setattr(gpu, "_timings", lambda deadline: timings)
 
 
 @pytest.mark.usefixtures("with_gpu")
@@ -59,9 +62,10 @@ def test_what_was_left_out_is_not_measured(tmp_path):
 @pytest.mark.parametrize("part", ["tests", "sanitizer"])
 def test_a_failure_shows_in_the_exit_code(tmp_path, monkeypatch, part):
     if part == "tests":
-        monkeypatch.setattr(gpu, "_tests", lambda: {"failed": 1})
+        monkeypatch.setattr(gpu, "_tests", lambda deadline: {"failed": 1})
     else:
-        monkeypatch.setattr(sanitizer, "run", lambda: {"memcheck": {"passed": False}})
+        verdicts = {"memcheck": {"passed": False}}
+        monkeypatch.setattr(sanitizer, "run", lambda deadline: verdicts)
     assert gpu.main(["--output", str(tmp_path / "gpu.json")]) == 1
 
 
@@ -99,14 +103,55 @@ def test_a_tool_that_misses_its_bug_proves_nothing(
     )
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    verdicts = sanitizer.run()
+    verdicts = sanitizer.run(time.monotonic() + 60)
     assert set(verdicts) == set(sanitizer.TOOLS)
     assert {verdict["passed"] for verdict in verdicts.values()} == {passed}
 
 
-def test_no_sanitizer_is_not_a_pass(monkeypatch):
+def test_no_sanitizer_is_not_a_pass(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
-    assert set(sanitizer.run()) == {"not measured"}
+    monkeypatch.setattr(sanitizer, "TOOLKITS", ())
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert set(sanitizer.run(time.monotonic())) == {"not measured"}
+    assert "found neither on the PATH nor in a CUDA toolkit" in capsys.readouterr().out
+
+
+def test_a_sanitizer_is_found_in_a_toolkit(tmp_path, monkeypatch):
+    tool = tmp_path / "bin" / "compute-sanitizer"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\n", encoding="utf-8")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert sanitizer.find() == str(tool)
+    # One that takes too long is no pass, and no failure.
+    tool.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert set(sanitizer.run(time.monotonic() + 0.2)) == {"not measured"}
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_what_was_measured_stays_when_the_run_ends(tmp_path, monkeypatch):
+    def taken_away(deadline):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sanitizer, "run", taken_away)
+    out = tmp_path / "gpu.json"
+    with pytest.raises(KeyboardInterrupt):
+        gpu.main(["--output", str(out)])
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert results["tests"]["passed"] == 3
+    assert results["sanitizer"] == {"not measured": "the run ended before"}
+
+
+def test_no_part_outlasts_its_time(monkeypatch):
+    assert set(gpu._tests(time.monotonic())) == {"not measured"}
+    one = cases.Case("one", lambda: None, 1.0, "rows_per_second", {"a": 1.0})
+    monkeypatch.setattr(limits, "measure", lambda: {"a": 1.0})
+    monkeypatch.setattr(cases, "cases", lambda: iter([one]))
+    late = gpu._timings(time.monotonic() - 1)
+    assert late == {"limits": {"a": 1.0}, "cases": [], "cut_short": True}
 
 
 def test_every_case_can_be_called(monkeypatch):
@@ -129,7 +174,7 @@ def test_a_time_is_held_to_the_limit_that_binds(monkeypatch):
     monkeypatch.setattr(limits, "measure", lambda: rates)
     monkeypatch.setattr(limits, "seconds", lambda call: 2.0)
     monkeypatch.setattr(cases, "cases", lambda: iter([case]))
-    (row,) = gpu._timings()["cases"]
+    (row,) = gpu._timings(time.monotonic() + 60)["cases"]
     assert row["rows_per_second"] == 50.0
     assert row["limit"] == "exp2_per_second"
     assert row["fraction_of_limit"] == 0.25

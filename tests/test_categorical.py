@@ -248,7 +248,7 @@ def test_weights_that_are_none(kind: str, bad: Any) -> None:
         "probs": "nonnegative and finite, with a positive sum",
         "logits": "below +∞, and not all −∞",
     }[kind].replace("+", r"\+")
-    with pytest.raises(ValueError, match=f"^Categorical: `{kind}` must be {phrase}"):
+    with pytest.raises(ValueError, match=rf"^Categorical: `{kind}` must be {phrase}"):
         Categorical(**{kind: bad})
     rows = np.array([[1.0, 1.0], bad, [2.0, 1.0]])
     counted = rf"{phrase}, but 1 of 3 values are not; the first is {kind}\[1\]"
@@ -261,16 +261,16 @@ def test_weights_that_are_none(kind: str, bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", [[True, False], ["a"], [1j], [None]])
 def test_weights_that_are_no_numbers(bad: Any) -> None:
-    with pytest.raises(TypeError, match="^Categorical: `probs` must hold real numbers"):
+    with pytest.raises(TypeError, match=r"^Categorical: `probs` must hold real"):
         Categorical(bad)
-    with pytest.raises(TypeError, match="^Categorical: `value` must hold real numbers"):
+    with pytest.raises(TypeError, match=r"^Categorical: `value` must hold real"):
         Categorical([1.0, 1.0]).log_prob(bad)
 
 
 def test_what_does_not_exist() -> None:
     weights = Categorical([0.5, 0.5])
     for name in ("mean", "variance", "stddev"):
-        with pytest.raises(NotImplementedError, match="^Categorical does not have a "):
+        with pytest.raises(NotImplementedError, match=r"^Categorical does not have a "):
             getattr(weights, name)
 
 

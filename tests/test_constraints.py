@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lucid
+from lucid import distributions
 from lucid.distributions import constraints
 from lucid.distributions.constraints import Constraint
 
@@ -50,6 +52,18 @@ CASES: list[tuple[Constraint, str, list[Any], list[Any]]] = [
         "a nonnegative vector that sums to 1",
         [[0.25, 0.75], [1.0, 0.0]],
         [[0.5, 0.6], [1.5, -0.5], [NAN, 1.0]],
+    ),
+    (
+        constraints.weights,
+        "nonnegative and finite, with a positive sum",
+        [[0.0, 1e-320], [1e308, 1e308], [3.0, 5.0]],
+        [[0.0, 0.0], [2.0, -1.0], [INF, 1.0], [NAN, 1.0]],
+    ),
+    (
+        constraints.log_weights,
+        "below +∞, and not all −∞",
+        [[-INF, 1e308], [0.0, 5.0]],
+        [[-INF, -INF], [INF, 0.0], [NAN, 0.0]],
     ),
     (constraints.real_vector, "a real vector", [[0.0, 1.0]], [[0.0, NAN]]),
     (
@@ -95,6 +109,35 @@ def test_what_meets_it(
         assert together.numpy().tolist() == [verdict] * len(values)
         for value in array:  # alone, from a tensor
             assert bool(rule.check(lucid.asarray(value))) is verdict
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "good", "bad"), CASES, ids=lambda c: str(c)[:30]
+)
+def test_it_pickles(
+    rule: Constraint, text: str, good: list[Any], bad: list[Any]
+) -> None:
+    loaded = pickle.loads(pickle.dumps(rule))
+    assert str(loaded) == text
+    assert (loaded.event_ndim, loaded.is_discrete) == (
+        rule.event_ndim,
+        rule.is_discrete,
+    )
+    assert loaded.check(np.asarray(good)).numpy().all()
+    assert not loaded.check(np.asarray(bad)).numpy().any()
+
+
+def test_the_support_of_a_distribution_pickles() -> None:
+    uniform = distributions.Uniform(np.array([0.0, 5.0]), np.array([1.0, 6.0]))
+    mixture = distributions.MixtureSameFamily(
+        distributions.Categorical(probs=np.ones(2)), uniform
+    )
+    events = distributions.Independent(uniform, 1)
+    for given, value in ((uniform, 0.5), (mixture, 5.5), (events, [0.5, 5.5])):
+        loaded = pickle.loads(pickle.dumps(given.support))
+        expected = given.support.check(np.array(value)).numpy().tolist()
+        assert loaded.check(np.array(value)).numpy().tolist() == expected
+        assert np.any(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -107,7 +107,7 @@ def test_each_readme_command_is_one_line_from_nothing() -> None:
     for command in COMMANDS.values():
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
     assert COMMANDS["demo"].endswith(" && .venv/bin/lucid score --demo")
-    assert COMMANDS["test"].endswith(" && .venv/bin/python -m pytest")
+    assert COMMANDS["test"].endswith(" && .venv/bin/python -m pytest -n auto")
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])

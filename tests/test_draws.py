@@ -281,10 +281,37 @@ def test_a_rejection_ends_where_there_is_no_law(family: Any, parameters: Any) ->
     assert np.isfinite(values.reshape(10, 5)[:, 4]).all()
 
 
-def test_a_gamma_stays_in_its_support() -> None:
-    arrays = (np.full((1, 1, 1), 1e-5), np.ones((1, 1, 1)))
-    values, _ = draws.draw(Components(Gamma, arrays, None, 1), KEY, 0, 1000, F64)
-    assert (values > 0).all()
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("rate", [0.25, 1000.0])
+def test_a_gamma_stays_in_its_support(dtype: Any, rate: float) -> None:
+    """Also in a narrow dtype, and when divided by its rate: never 0, never denormal."""
+    concentration = np.array([1e-5, 0.01, 0.5], dtype)
+    given = Gamma(concentration, np.array(rate, dtype))
+    values = given.sample((4000,), generator=Generator(3)).numpy()
+    assert values.dtype == dtype
+    assert (values >= np.finfo(dtype).tiny).all()
+    assert values.min() < 8 * np.finfo(dtype).tiny  # so some would have underflowed
+    assert np.isfinite(given.log_prob(values).numpy()).all()
+
+
+def test_no_other_draw_is_kept_from_zero() -> None:
+    arrays = (np.zeros((1, 1, 1)), np.full((1, 1, 1), 1e-6))
+    parts = Components(Uniform, arrays, None, 1)
+    values, _ = draws.draw(parts, KEY, 0, 1000, np.dtype(np.float16))
+    assert (values <= np.float16(1e-6)).all()
+    parts = Components(Bernoulli, (np.zeros((1, 1, 1)),), None, 1)
+    values, _ = draws.draw(parts, KEY, 0, 1000, np.dtype(np.float32))
+    assert set(values.ravel().tolist()) == {0.0, 1.0}
+
+
+def test_infinite_degrees_of_freedom_draw_normals() -> None:
+    loc, scale = np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 0.5)
+    infinite = Components(StudentT, (np.full((1, 1, 1), np.inf), loc, scale), None, 1)
+    values, _ = draws.draw(infinite, KEY, 0, 1000, F64)
+    normals, _ = draws.draw(
+        Components(Normal, (loc, scale), None, 1), KEY, 0, 1000, F64
+    )
+    np.testing.assert_allclose(values, normals, rtol=1e-13)
 
 
 def test_a_poisson_of_rate_zero_is_zero() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -62,6 +63,46 @@ def test_entropy_where_it_changes_form(
     assert_allclose(found, entropy, rtol=2e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "stddev"),
+    [
+        ("Normal", {"scale": 1e-200}, 1e-200),
+        ("Normal", {"scale": 1e200}, 1e200),
+        ("Laplace", {"scale": 1e-200}, math.sqrt(2) * 1e-200),
+        ("StudentT", {"df": 4.0, "scale": 1e200}, math.sqrt(2) * 1e200),
+        ("StudentT", {"df": math.inf, "scale": 1e-200}, 1e-200),
+        ("StudentT", {"df": 1.5}, math.inf),
+        ("StudentT", {"df": 1.0}, math.nan),
+        ("Gamma", {"concentration": 4.0, "rate": 1e200}, 2e-200),
+        ("Gamma", {"concentration": 4.0, "rate": 1e-200}, 2e200),
+        ("Poisson", {"rate": 1e-200}, 1e-100),
+        ("Bernoulli", {"logits": -1000.0}, math.exp(-500.0)),
+        ("Bernoulli", {"logits": math.inf}, 0.0),
+        ("Uniform", {"high": 1e-200}, 1e-200 / math.sqrt(12)),
+        ("Uniform", {"high": 1e200}, 1e200 / math.sqrt(12)),
+    ],
+)
+def test_a_stddev_is_no_root_of_what_overflowed(
+    name: str, parameters: Any, stddev: float
+) -> None:
+    wide = {n: np.array(p, np.float64) for n, p in parameters.items()}
+    found = getattr(lucid.distributions, name)(**wide).stddev.item()
+    assert_allclose(found, stddev, rtol=1e-15)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("size", [0.0, 3.0, 36.7, 700.0, math.inf])
+def test_the_entropy_of_a_near_certainty(sign: float, size: float) -> None:
+    """Relative: the surer outcome's probability rounds to 1, its share may not."""
+    expected = 0.0
+    if size < math.inf:
+        with mpmath.workdps(400):
+            q = 1 / (1 + mpmath.exp(mpmath.mpf(size)))
+            expected = float(-q * mpmath.log(q) - (1 - q) * mpmath.log1p(-q))
+    given = lucid.distributions.Bernoulli(logits=np.float64(sign * size))
+    assert_allclose(given.entropy().item(), expected, rtol=1e-15)
+
+
 @SCALAR
 def test_probabilities_are_scipys(row: Row) -> None:
     given, oracle = row.make(), row.oracle()
@@ -74,6 +115,12 @@ def test_probabilities_are_scipys(row: Row) -> None:
     log_cdf = given.log_cdf(x).numpy()
     known = log_below > -500
     assert_allclose(log_cdf[known], log_below[known], rtol=1e-9, atol=1e-15)
+    with np.errstate(all="ignore"):
+        log_above = np.where(above < 0.5, np.log(above), np.log1p(-below))
+    found = given.log_survival_function(x).numpy()
+    known = log_above > -500
+    assert_allclose(found[known], log_above[known], rtol=1e-9, atol=1e-15)
+    assert np.isnan(given.log_survival_function(np.nan).numpy()).all()
     assert np.isnan(given.cdf(np.nan).numpy()).all()
 
 

@@ -47,7 +47,7 @@ struct Gamma {
   }
 
   __device__ T draw(Bits& bits) const {
-    return static_cast<T>(standard_gamma(bits, double(concentration)) / rate);
+    return rounded_above_zero<T>(standard_gamma(bits, double(concentration)) / rate);
   }
 };
 

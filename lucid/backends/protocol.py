@@ -129,9 +129,10 @@ class Weights:
     def log(self, mixtures: slice = slice(None)) -> Array:
         """Normalised log weights of some mixtures in float64, [b or 1, K]."""
         given, total = _part(self.given, mixtures), _part(self.total, mixtures)
-        if self.shift is None:
-            return np.log(given.astype(np.float64) / total)
-        return (given - _part(self.shift, mixtures)) - np.log(total)
+        with np.errstate(all="ignore"):  # log 0 is what a weight of 0 has
+            if self.shift is None:
+                return np.log(given.astype(np.float64) / total)
+            return (given - _part(self.shift, mixtures)) - np.log(total)
 
     def relative(self, mixtures: slice = slice(None)) -> Array:
         """Weights of some mixtures up to a factor, float64 [b or 1, K]."""

@@ -26,7 +26,7 @@ def parameter_arrays(
     or the default dtype where there are none; integer arrays likewise.
     """
     backend = common_backend(owner, given) or get_default_device().backend
-    arrays = {name: _raw(value) for name, value in given.items()}
+    arrays = {name: _raw(owner, name, value) for name, value in given.items()}
     strong = []
     for name, value in given.items():
         dtype = real_dtype(owner, name, arrays[name])
@@ -80,7 +80,7 @@ def value_array(
             f"{owner}: `{name}` is on {_place(other)}, but the distribution is on "
             f"{_place(backend)}; move one of them with .to(device)."
         )
-    array = _raw(value)
+    array = _raw(owner, name, value)
     dtype = real_dtype(owner, name, array)
     if dtype.kind != "f" and integers:
         return backend.asarray(array, dtype=dtype)
@@ -171,12 +171,18 @@ def read_only(array: Array) -> Array:
     return view
 
 
-def _raw(value: Any) -> Array:
+def _raw(owner: str, name: str, value: Any) -> Array:
     if isinstance(value, Tensor):
         return value._array
     if hasattr(value, "__cuda_array_interface__"):
         return Tensor._wrap(value)._array
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: `{name}` must be a number, an array or nested lists of equal "
+            f"lengths, got {type(value).__name__} ({error})."
+        ) from None
 
 
 def _place(backend: Backend) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,16 @@ class Bernoulli(FamilyDistribution):
         )
 
     @staticmethod
+    def _log_cdf_formula(fn: Any, x: Array, logits: Array) -> Array:
+        log = fn.where(x < 0, -math.inf, log_sigmoid(fn, -logits))
+        return fn.where(x < 1, log, fn.minimum(0.0, x))
+
+    @staticmethod
+    def _log_survival_formula(fn: Any, x: Array, logits: Array) -> Array:
+        log = fn.where(x < 0, 0.0, log_sigmoid(fn, logits))
+        return fn.where(x < 1, log, fn.where(x >= 1, -math.inf, x))
+
+    @staticmethod
     def _icdf_formula(fn: Any, p: Array, logits: Array) -> Array:
         return fn.where(p <= fn.expit(-logits), 0.0, 1.0)
 
@@ -103,5 +114,14 @@ class Bernoulli(FamilyDistribution):
         return fn.expit(logits) * fn.expit(-logits)
 
     @staticmethod
+    def _stddev_formula(fn: Any, logits: Array) -> Array:
+        """√(p·(1 − p)): the product of logits ±750 underflows, its root does not."""
+        root = fn.exp(-0.5 * abs(logits))  # of the odds
+        return root / (1.0 + root * root)
+
+    @staticmethod
     def _entropy_formula(fn: Any, logits: Array) -> Array:
-        return fn.entr(fn.expit(logits)) + fn.entr(fn.expit(-logits))
+        """q·|logits| − log(1 − q), q the lesser probability: 1 − q has lost it."""
+        size = abs(logits)
+        mean = fn.expit(-size) * size
+        return fn.where(size < math.inf, mean, 0.0) - log_sigmoid(fn, size)

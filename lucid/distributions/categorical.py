@@ -13,10 +13,12 @@ from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Weights
 from lucid.backends.tables import IndexTable
 from lucid.distributions import constraints
-from lucid.distributions._arguments import parameter_arrays, read_only, value_array
+from lucid.distributions._arguments import parameter_arrays, read_only
+from lucid.distributions._base import random_source
 from lucid.distributions._layout import Shape
+from lucid.distributions._parts import Key, cut_arrays, pick_index
 from lucid.distributions.constraints import Constraint
-from lucid.distributions.distribution import Distribution, random_source, validating
+from lucid.distributions.distribution import Distribution, validating
 from lucid.distributions.family import check_parameters
 
 # Up to this many log weights are kept in float64; more, in the parameters' dtype.
@@ -148,11 +150,8 @@ class Categorical(Distribution):
             given = self._given.astype(np.float64)
             return given / self._weights().total
 
-    def _value(self, value: Any, name: str = "value") -> Array:
-        """Integers stay what they are: a float32 holds them only up to 2²⁴."""
-        return value_array(
-            self._name, name, value, self._backend, self._dtype, integers=True
-        )
+    def _keeps_integers(self) -> bool:
+        return True
 
     def _log_prob(
         self, value: Array, shape: Shape, dtype: np.dtype[Any], out: Array | None
@@ -205,6 +204,11 @@ class Categorical(Distribution):
         index = index.reshape(shape)
         return index, index
 
+    def _draw_at(
+        self, rows: Array, key: Key, start: int, dtype: np.dtype[Any]
+    ) -> Array:
+        return pick_index(self._backend, self._table(), rows, key, start)
+
     def _table(self) -> IndexTable:
         found = self.__dict__.get("_cached_table")
         if found is None:
@@ -243,6 +247,9 @@ class Categorical(Distribution):
     def _parameters(self) -> dict[str, Any]:
         return dict(self._arrays)
 
+    def _cut_parts(self, axis: int, rows: slice) -> None:
+        self._arrays = cut_arrays(self._arrays, self.arg_constraints, axis, rows)
+
     def _map_parts(self, move: Callable[[Any], Any], backend: Backend) -> None:
         self._arrays = {
             name: move(Tensor._wrap(array))._array
@@ -252,4 +259,6 @@ class Categorical(Distribution):
     def __repr__(self) -> str:
         ((name, array),) = self._arrays.items()
         shown = array.tolist() if array.size <= 8 else array.shape
-        return f"Categorical({name}={shown})"
+        batch = self._batch_shape
+        more = "" if batch == array.shape[:-1] else f", batch_shape={batch}"
+        return f"Categorical({name}={shown}{more})"

@@ -2,12 +2,14 @@
 
 A constraint's text completes "must be …": `str(positive)` is "positive". A constraint
 on vectors or matrices gives one verdict per event: its mask lacks the event's axes.
+Predicates are functions of this module and `partial`s of them: constraints pickle.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,40 +59,59 @@ class Constraint:
 
 
 # Comparisons are False for NaN, so NaN meets no constraint.
-real = Constraint("real", lambda fn, x: x == x)
-positive = Constraint("positive", lambda fn, x: x > 0)
-nonnegative = Constraint("nonnegative", lambda fn, x: x >= 0)
-unit_interval = Constraint("in the interval [0, 1]", lambda fn, x: (x >= 0) & (x <= 1))
-boolean = Constraint("0 or 1", lambda fn, x: (x == 0) | (x == 1), is_discrete=True)
-nonnegative_integer = Constraint(
-    "a nonnegative integer",
-    lambda fn, x: (x >= 0) & (fn.floor(x) == x) & (x < np.inf),
-    is_discrete=True,
-)
+
+
+def _is_number(fn: Any, x: Array) -> Array:
+    return x == x
+
+
+def _above(low: Any, fn: Any, x: Array) -> Array:
+    return x > _raw(low)
+
+
+def _at_least(low: Any, fn: Any, x: Array) -> Array:
+    return x >= _raw(low)
+
+
+def _within(low: Any, high: Any, fn: Any, x: Array) -> Array:
+    return (x >= _raw(low)) & (x <= _raw(high))
+
+
+def _is_integer_within(low: Any, high: Any, fn: Any, x: Array) -> Array:
+    return (fn.floor(x) == x) & _within(low, high, fn, x)
+
+
+def _is_boolean(fn: Any, x: Array) -> Array:
+    return (x == 0) | (x == 1)
+
+
+def _is_count(fn: Any, x: Array) -> Array:
+    return (x >= 0) & (fn.floor(x) == x) & (x < np.inf)
+
+
+real = Constraint("real", _is_number)
+positive = Constraint("positive", partial(_above, 0))
+nonnegative = Constraint("nonnegative", partial(_at_least, 0))
+unit_interval = Constraint("in the interval [0, 1]", partial(_within, 0, 1))
+boolean = Constraint("0 or 1", _is_boolean, is_discrete=True)
+nonnegative_integer = Constraint("a nonnegative integer", _is_count, is_discrete=True)
 
 
 def interval(low: Any, high: Any) -> Constraint:
     """low ≤ x ≤ high; the bounds are numbers, or arrays that broadcast with x."""
-    return Constraint(
-        f"in the interval [{_shown(low)}, {_shown(high)}]",
-        lambda fn, x: (x >= _raw(low)) & (x <= _raw(high)),
-    )
+    phrase = f"in the interval [{_shown(low)}, {_shown(high)}]"
+    return Constraint(phrase, partial(_within, low, high))
 
 
 def greater_than(low: Any, name: str | None = None) -> Constraint:
     """x > low; `name` is what a message calls a bound that is an array."""
-    return Constraint(
-        f"greater than {name or _shown(low)}", lambda fn, x: x > _raw(low)
-    )
+    return Constraint(f"greater than {name or _shown(low)}", partial(_above, low))
 
 
 def integer_interval(low: Any, high: Any) -> Constraint:
     """The integers from low to high, both included."""
-    return Constraint(
-        f"an integer from {_shown(low)} to {_shown(high)}",
-        lambda fn, x: (fn.floor(x) == x) & (x >= _raw(low)) & (x <= _raw(high)),
-        is_discrete=True,
-    )
+    phrase = f"an integer from {_shown(low)} to {_shown(high)}"
+    return Constraint(phrase, partial(_is_integer_within, low, high), is_discrete=True)
 
 
 def independent(base: Constraint, ndim: int) -> Constraint:
@@ -99,10 +120,14 @@ def independent(base: Constraint, ndim: int) -> Constraint:
         return base
     return Constraint(
         f"{base.phrase} in every element",
-        lambda fn, x: base.holds(fn, x).all(axis=tuple(range(-ndim, 0))),
+        partial(_in_every_element, base, ndim),
         base.event_ndim + ndim,
         base.is_discrete,
     )
+
+
+def _in_every_element(base: Constraint, ndim: int, fn: Any, x: Array) -> Array:
+    return base.holds(fn, x).all(axis=tuple(range(-ndim, 0)))
 
 
 def union(base: Constraint, alive: Array) -> Constraint:
@@ -111,18 +136,18 @@ def union(base: Constraint, alive: Array) -> Constraint:
     `base` is the components' support, with the K components on its last batch axis: its
     bounds are arrays [..., K], and one value meets them all, axis K inserted.
     """
-
-    def holds(fn: Any, x: Array) -> Array:
-        axis = x.ndim - base.event_ndim
-        verdicts = base.holds(fn, fn.expand_dims(x, axis))  # [..., K]
-        return (verdicts & alive).any(axis=-1)
-
     return Constraint(
         f"{base.phrase}, for at least one component of non-zero weight",
-        holds,
+        partial(_in_a_component, base, alive),
         base.event_ndim,
         base.is_discrete,
     )
+
+
+def _in_a_component(base: Constraint, alive: Array, fn: Any, x: Array) -> Array:
+    axis = x.ndim - base.event_ndim
+    verdicts = base.holds(fn, fn.expand_dims(x, axis))  # [..., K]
+    return (verdicts & alive).any(axis=-1)
 
 
 def _sums_to_one(fn: Any, x: Array) -> Array:
@@ -134,17 +159,22 @@ def _sums_to_one(fn: Any, x: Array) -> Array:
 
 
 def _is_weights(fn: Any, x: Array) -> Array:
-    total = x.sum(axis=-1, dtype=np.float64)
-    return ((x >= 0) & (x < np.inf)).all(axis=-1) & (total > 0)
+    # Of what is nonnegative, one positive element says what the sum would, which can
+    # overflow.
+    return ((x >= 0) & (x < np.inf)).all(axis=-1) & (x > 0).any(axis=-1)
+
+
+def _is_log_weights(fn: Any, x: Array) -> Array:
+    return (x < np.inf).all(axis=-1) & (x > -np.inf).any(axis=-1)
+
+
+def _is_real_vector(fn: Any, x: Array) -> Array:
+    return (x == x).all(axis=-1)
 
 
 weights = Constraint("nonnegative and finite, with a positive sum", _is_weights, 1)
-log_weights = Constraint(
-    "below +∞, and not all −∞",
-    lambda fn, x: (x < np.inf).all(axis=-1) & (x > -np.inf).any(axis=-1),
-    1,
-)
-real_vector = Constraint("a real vector", lambda fn, x: (x == x).all(axis=-1), 1)
+log_weights = Constraint("below +∞, and not all −∞", _is_log_weights, 1)
+real_vector = Constraint("a real vector", _is_real_vector, 1)
 simplex = Constraint("a nonnegative vector that sums to 1", _sums_to_one, 1)
 
 

@@ -11,6 +11,7 @@ from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Family
 from lucid.distributions._arguments import parameter_arrays, read_only
 from lucid.distributions._layout import Layout, Shape, broadcast_shapes
+from lucid.distributions._parts import cut_arrays
 from lucid.distributions.constraints import Constraint
 from lucid.distributions.distribution import Distribution, validating
 
@@ -46,6 +47,8 @@ class FamilyDistribution(Distribution):
     arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
     family_parameters: ClassVar[tuple[str, ...]] = ()
     family_event_ndim: ClassVar[int] = 0
+    # A draw that underflows becomes the least normal number of its dtype, not 0.
+    draws_above_zero: ClassVar[bool] = False
 
     _arrays: dict[str, Array]
 
@@ -87,9 +90,11 @@ class FamilyDistribution(Distribution):
     _cdf_formula: ClassVar[Callable[..., Array] | None] = None
     _survival_formula: ClassVar[Callable[..., Array] | None] = None
     _log_cdf_formula: ClassVar[Callable[..., Array] | None] = None
+    _log_survival_formula: ClassVar[Callable[..., Array] | None] = None
     _icdf_formula: ClassVar[Callable[..., Array] | None] = None
     _mean_formula: ClassVar[Callable[..., Array] | None] = None
     _variance_formula: ClassVar[Callable[..., Array] | None] = None
+    _stddev_formula: ClassVar[Callable[..., Array] | None] = None
     _entropy_formula: ClassVar[Callable[..., Array] | None] = None
 
     def _cdf(self, value: Array) -> Array:
@@ -105,6 +110,11 @@ class FamilyDistribution(Distribution):
             return super()._log_cdf(value)
         return self._evaluate("log cdf", "_log_cdf", value)
 
+    def _log_survival(self, value: Array) -> Array:
+        if self._log_survival_formula is None:
+            return super()._log_survival(value)
+        return self._evaluate("log survival function", "_log_survival", value)
+
     def _icdf(self, value: Array) -> Array:
         quantile = self._evaluate("quantile function", "_icdf", value)
         return self._backend.xp.where((value >= 0) & (value <= 1), quantile, np.nan)
@@ -114,6 +124,11 @@ class FamilyDistribution(Distribution):
 
     def _variance(self) -> Array:
         return self._evaluate("variance", "_variance")
+
+    def _stddev(self) -> Array:
+        if self._stddev_formula is None:
+            return super()._stddev()
+        return self._evaluate("standard deviation", "_stddev")
 
     def _entropy(self) -> Array:
         return self._evaluate("entropy", "_entropy")
@@ -155,6 +170,9 @@ class FamilyDistribution(Distribution):
     def _parameters(self) -> dict[str, Any]:
         return dict(self._arrays)
 
+    def _cut_parts(self, axis: int, rows: slice) -> None:
+        self._arrays = cut_arrays(self._arrays, self.arg_constraints, axis, rows)
+
     def _map_parts(self, move: Callable[[Any], Any], backend: Backend) -> None:
         self._arrays = {
             name: read_only(move(Tensor._wrap(array))._array)
@@ -162,11 +180,15 @@ class FamilyDistribution(Distribution):
         }
 
     def __repr__(self) -> str:
-        arguments = ", ".join(
+        given, ndims = self._parameters(), self.arg_constraints
+        shown = [
             f"{name}={array.tolist()}" if array.size <= 8 else f"{name}={array.shape}"
-            for name, array in self._parameters().items()
-        )
-        return f"{self._name}({arguments})"
+            for name, array in given.items()
+        ]
+        batches = (a.shape[: a.ndim - ndims[n].event_ndim] for n, a in given.items())
+        if np.broadcast_shapes(*batches) != self._batch_shape:
+            shown.append(f"batch_shape={self._batch_shape}")
+        return f"{self._name}({', '.join(shown)})"
 
 
 def check_parameters(

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lucid.backends.protocol import Array, Bits
-from lucid.distributions import _draws, constraints
+from lucid.distributions import _draws, _tails, constraints
 from lucid.distributions._special import (
     HALF_LOG_TWO_PI,
     deviance,
@@ -38,6 +38,7 @@ class Gamma(FamilyDistribution):
         "rate": constraints.positive,
     }
     support = constraints.nonnegative
+    draws_above_zero = True
     concentration = Parameter()
     rate = Parameter()
 
@@ -106,17 +107,27 @@ class Gamma(FamilyDistribution):
 
     @staticmethod
     def _cdf_formula(fn: Any, x: Array, concentration: Array, rate: Array) -> Array:
-        return fn.gammainc(concentration, rate * fn.maximum(x, 0.0))
+        return _tails.gamma_lower(fn, concentration, rate * fn.maximum(x, 0.0))
 
     @staticmethod
     def _survival_formula(
         fn: Any, x: Array, concentration: Array, rate: Array
     ) -> Array:
-        return fn.gammaincc(concentration, rate * fn.maximum(x, 0.0))
+        return _tails.gamma_upper(fn, concentration, rate * fn.maximum(x, 0.0))
+
+    @staticmethod
+    def _log_cdf_formula(fn: Any, x: Array, concentration: Array, rate: Array) -> Array:
+        return _tails.gamma_log_lower(fn, concentration, rate * fn.maximum(x, 0.0))
+
+    @staticmethod
+    def _log_survival_formula(
+        fn: Any, x: Array, concentration: Array, rate: Array
+    ) -> Array:
+        return _tails.gamma_log_upper(fn, concentration, rate * fn.maximum(x, 0.0))
 
     @staticmethod
     def _icdf_formula(fn: Any, p: Array, concentration: Array, rate: Array) -> Array:
-        return fn.gammaincinv(concentration, p) / rate
+        return _tails.gamma_quantile(fn, concentration, p) / rate
 
     @staticmethod
     def _mean_formula(fn: Any, concentration: Array, rate: Array) -> Array:
@@ -125,6 +136,10 @@ class Gamma(FamilyDistribution):
     @staticmethod
     def _variance_formula(fn: Any, concentration: Array, rate: Array) -> Array:
         return concentration / rate / rate
+
+    @staticmethod
+    def _stddev_formula(fn: Any, concentration: Array, rate: Array) -> Array:
+        return fn.sqrt(concentration) / rate
 
     @staticmethod
     def _entropy_formula(fn: Any, concentration: Array, rate: Array) -> Array:

@@ -65,6 +65,10 @@ class Laplace(FamilyDistribution):
         return fn.where(z < 0, z - math.log(2.0), right)
 
     @staticmethod
+    def _log_survival_formula(fn: Any, x: Array, loc: Array, scale: Array) -> Array:
+        return Laplace._log_cdf_formula(fn, -x, -loc, scale)
+
+    @staticmethod
     def _icdf_formula(fn: Any, p: Array, loc: Array, scale: Array) -> Array:
         left = fn.log(2.0 * p)
         return loc + scale * fn.where(p < 0.5, left, -fn.log(2.0 * (1.0 - p)))
@@ -76,6 +80,10 @@ class Laplace(FamilyDistribution):
     @staticmethod
     def _variance_formula(fn: Any, loc: Array, scale: Array) -> Array:
         return 2.0 * scale * scale
+
+    @staticmethod
+    def _stddev_formula(fn: Any, loc: Array, scale: Array) -> Array:
+        return math.sqrt(2.0) * scale
 
     @staticmethod
     def _entropy_formula(fn: Any, loc: Array, scale: Array) -> Array:

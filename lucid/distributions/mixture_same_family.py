@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Components
 from lucid.distributions import constraints
 from lucid.distributions._arguments import as_shape, compute_dtype
+from lucid.distributions._base import random_source
 from lucid.distributions._layout import Shape, broadcast_shapes
 from lucid.distributions._mixture import MixtureFormulas
 from lucid.distributions.categorical import Categorical
@@ -34,8 +36,6 @@ class MixtureSameFamily(MixtureFormulas):
 
     mixture_distribution    a Categorical over the K components, the weights π
     component_distribution  any distribution whose rightmost batch dimension is K
-    validate_args           check the parts against each other (each of them has
-                            checked its own parameters)
 
     The batch shapes of the weights and of the components (less K) broadcast, both
     ways. A component of weight 0 is skipped entirely. Memory is O(rows + K): no array
@@ -62,9 +62,20 @@ class MixtureSameFamily(MixtureFormulas):
         component_distribution: Distribution,
         validate_args: bool | None = None,
     ) -> None:
+        """Mix the components by the weights.
+
+        mixture_distribution    Categorical over the K components; its batch_shape
+                                broadcasts with that of the components, less K
+        component_distribution  the components, batch_shape[-1] being K
+        validate_args           no more to check: the parts have checked their own
+                                parameters, and whether they fit is always checked
+
+        Raises ValueError if mixture_distribution is not a Categorical, or if the
+        rightmost batch dimension of component_distribution is not K.
+        """
         _check_parts(mixture_distribution, component_distribution)
-        self.mixture_distribution = mixture_distribution
-        self.component_distribution = component_distribution
+        self._mixture = mixture_distribution
+        self._components = component_distribution
         batch_shape = broadcast_shapes(
             "MixtureSameFamily",
             mixture_distribution=mixture_distribution.batch_shape,
@@ -78,12 +89,33 @@ class MixtureSameFamily(MixtureFormulas):
         )
 
     @property
+    def mixture_distribution(self) -> Categorical:
+        """The weights π, a Categorical over the K components."""
+        return self._mixture
+
+    @property
+    def component_distribution(self) -> Distribution:
+        """The components, the last of their batch dimensions being K."""
+        return self._components
+
+    @property
     def support(self) -> Constraint:
         """The union of the components' supports, over components of weight > 0."""
-        alive = self.mixture_distribution._log_weights() > -np.inf
-        return constraints.union(self.component_distribution.support, alive)
+        with self._range("support"):
+            alive = self._mixture._log_weights() > -np.inf
+            return constraints.union(self._components.support, alive)
 
-    # ---- components and posteriors
+    # ---- densities, components and posteriors
+
+    def log_prob(self, value: Any, out: Tensor | None = None) -> Tensor:
+        """Log density of the mixture, logsumexp_k [log π_k + log p_k(x)].
+
+        value    shape (*sample_shape, *batch_shape, *event_shape), broadcast to it
+        out      optional: the tensor that receives the result and is returned
+        Returns  shape (*sample_shape, *batch_shape), in the dtype promoted from value
+                 and parameters. −∞ outside the support; NaN where the value is NaN.
+        """
+        return super().log_prob(value, out)
 
     def component_log_probs(self, value: Any) -> Tensor:
         """log p_k(x) of every component, without the weights.
@@ -93,21 +125,27 @@ class MixtureSameFamily(MixtureFormulas):
         """
         with self._range("component_log_probs"):
             array = self._value(value)
-            self._result_shape(array)
-            return Tensor._wrap(self._component_log_probs(array))
+            shape = (*self._result_shape(array), self.num_components)
+            dtype = self._result_dtype(array)
+            parts = self._component_log_probs(array, compute_dtype(dtype))
+            parts = parts.astype(dtype, copy=False)
+            if parts.shape != shape:
+                xp = self._backend.xp
+                parts = xp.ascontiguousarray(xp.broadcast_to(parts, shape))
+            return Tensor._wrap(parts)
 
     def posterior(self, value: Any) -> Categorical:
         """p(k | x) for each value, as a Categorical: memory is rows × K.
 
         Where the density is 0 the posterior does not exist and its probabilities are
-        NaN.
+        NaN. That of float16 is float32, as it is computed.
         """
         with self._range("posterior"):
             array = self._value(value)
-            self._result_shape(array)
-            return Categorical(
-                logits=Tensor._wrap(self._joint(array)), validate_args=False
-            )
+            shape = (*self._result_shape(array), self.num_components)
+            joint = self._joint(array, compute_dtype(self._result_dtype(array)))
+            logits = Tensor._wrap(self._backend.xp.broadcast_to(joint, shape))
+            return Categorical(logits=logits, validate_args=False)
 
     @overload
     def posterior_mode(
@@ -128,11 +166,11 @@ class MixtureSameFamily(MixtureFormulas):
         """
         with self._range("posterior_mode"):
             array = self._value(value)
-            shape = self._result_shape(array)
-            index, log_probs = self._mode(array, shape)
+            shape, dtype = self._result_shape(array), self._result_dtype(array)
+            index, log_probs = self._matching(shape)._mode(array, shape, dtype)
             if not return_probs:
                 return Tensor._wrap(index)
-            probs = self._backend.xp.exp(log_probs).astype(array.dtype, copy=False)
+            probs = self._backend.xp.exp(log_probs).astype(dtype, copy=False)
             return Tensor._wrap(index), Tensor._wrap(probs)
 
     # ---- draws
@@ -176,7 +214,25 @@ class MixtureSameFamily(MixtureFormulas):
                 return Tensor._wrap(values), Tensor._wrap(indices)
             return Tensor._wrap(values)
 
-    # ---- moments and probabilities
+    # ---- moments
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected value by the law of total expectation, E[X] = Σ_k π_k μ_k.
+
+        Shape (*batch_shape, *event_shape).
+        """
+        return super().mean
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each event element by the law of total variance.
+
+            Var[X] = Σ_k π_k σ_k² + Σ_k π_k (μ_k − E[X])²
+
+        Within the components, and between them. Shape (*batch_shape, *event_shape).
+        """
+        return super().variance
 
     @property
     def covariance(self) -> Tensor:
@@ -199,60 +255,63 @@ class MixtureSameFamily(MixtureFormulas):
         sample_count  how many draws for each element of the batch, at least 2
         Returns       (estimate, standard_error), each of shape batch_shape
         """
-        if sample_count < 2:
+        try:
+            count = operator.index(sample_count)
+        except TypeError:
+            raise TypeError(
+                f"MixtureSameFamily: `sample_count` must be an int, got "
+                f"{sample_count!r}."
+            ) from None
+        if count < 2:
             raise ValueError(
                 "MixtureSameFamily: `sample_count` must be at least 2 for a standard "
-                f"error, got {sample_count}."
+                f"error, got {count}."
             )
         with self._range("entropy"):
-            draws = self.sample((sample_count,), generator)
+            draws = self.sample((count,), generator)
             surprise = -self.log_prob(draws)._array.astype(np.float64)
-            error = surprise.std(axis=0, ddof=1) / math.sqrt(sample_count)
+            error = surprise.std(axis=0, ddof=1) / math.sqrt(count)
             shape = self._batch_shape
             return MonteCarlo(
                 self._wrap_parameterwise(surprise.mean(axis=0), shape),
                 self._wrap_parameterwise(error, shape),
             )
 
-    # ---- the formulas behind the base's public methods
+    # ---- the formulas behind the public methods
 
     def _log_prob(
         self, value: Array, shape: Shape, dtype: np.dtype[Any], out: Array | None
     ) -> Array:
         if self._density() is not None:
             return super()._log_prob(value, shape, dtype, out)
-        return self._by_rows(
-            value, shape, lambda rows: self._log_sum_exp(self._joint(rows))
-        )
 
-    def _mode(self, value: Array, shape: Shape) -> tuple[Array, Array]:
+        def block(part: Self, rows: Array) -> tuple[Array]:
+            return (part._log_sum_exp(part._joint(rows, dtype)),)
+
+        return self._by_rows(value, shape, block, (dtype,))[0]
+
+    def _mode(
+        self, value: Array, shape: Shape, dtype: np.dtype[Any]
+    ) -> tuple[Array, Array]:
+        """The most probable component and the logarithm of its probability."""
+        wide = compute_dtype(dtype)
         components = self._density()
-        if components is None:
-            joint = self._joint(value)
-            index = joint.argmax(axis=-1)
-            top = joint.max(axis=-1)
-            return index, top - self._log_sum_exp(joint)
-        dtype = compute_dtype(value.dtype)
-        values = self._canonical(value, shape)
-        index, log_probs = self._backend.mixture_mode(components, values, dtype)
-        return index.reshape(shape), log_probs.reshape(shape)
+        if components is not None:
+            values = self._canonical(value, shape)
+            index, log_probs = self._backend.mixture_mode(components, values, wide)
+            return index.reshape(shape), log_probs.reshape(shape)
 
-    def _component_log_probs(self, value: Array) -> Array:
-        axis = value.ndim - len(self._event_shape)
-        lifted = Tensor._wrap(self._backend.xp.expand_dims(value, axis))
-        return self.component_distribution.log_prob(lifted)._array
+        def block(part: Self, rows: Array) -> tuple[Array, Array]:
+            joint = part._joint(rows, wide)
+            return joint.argmax(axis=-1), joint.max(axis=-1) - part._log_sum_exp(joint)
 
-    def _joint(self, value: Array) -> Array:
-        """log π_k + log p_k(x), −∞ for a component of weight 0 whatever it holds."""
-        log_probs = self._component_log_probs(value)
-        weights = self.mixture_distribution._log_weights().astype(log_probs.dtype)
-        joint = log_probs + weights
-        return self._backend.xp.where(weights > -np.inf, joint, weights)
+        index, log_probs = self._by_rows(value, shape, block, (np.int64, wide))
+        return index, log_probs
 
     def _density(self) -> Components | None:
         found = self.__dict__.get("_cached_density")
-        if found is None and (layout := self.component_distribution._layout()):
-            weights = self.mixture_distribution._weights()
+        if found is None and (layout := self._components._layout()):
+            weights = self._mixture._weights()
             found = layout.mixture(self._backend, self._batch_shape, weights)
             self.__dict__["_cached_density"] = found
         return found
@@ -262,23 +321,43 @@ class MixtureSameFamily(MixtureFormulas):
     ) -> tuple[Array, Array]:
         if self._density() is not None:
             return super()._sample(sample_shape, generator)
-        return self._sample_all(sample_shape, generator)
+        shape = sample_shape + self._batch_shape
+        size, source = math.prod(shape), random_source(generator)
+        start = source.reserve(size, self.device)
+        rows = self._backend.xp.arange(size) % max(1, math.prod(self._batch_shape))
+        values, index = self._draw_pairs(rows, source.key, start, self._dtype)
+        return values.reshape(shape + self._event_shape), index.reshape(shape)
+
+    # ---- its parts
 
     def _parameters(self) -> dict[str, Any]:
         return {
-            "mixture_distribution": self.mixture_distribution,
-            "component_distribution": self.component_distribution,
+            "mixture_distribution": self._mixture,
+            "component_distribution": self._components,
         }
 
+    def _keeps_integers(self) -> bool:
+        return self._components._keeps_integers()
+
+    def _cut_parts(self, axis: int, rows: slice) -> None:
+        self._mixture = self._mixture._cut(axis, rows)
+        self._components = self._components._cut(axis - 1, rows)
+
     def _map_parts(self, move: Callable[[Any], Any], backend: Backend) -> None:
-        self.mixture_distribution = move(self.mixture_distribution)
-        self.component_distribution = move(self.component_distribution)
+        self._mixture = move(self._mixture)
+        self._components = move(self._components)
+
+    def _result_dtype(self, value: Array) -> np.dtype[Any]:
+        """That of results for this value: integers have the parameters'."""
+        return value.dtype if value.dtype.kind == "f" else self._dtype
 
     def __repr__(self) -> str:
-        return (
-            f"MixtureSameFamily({self.mixture_distribution}, "
-            f"{self.component_distribution})"
+        natural = np.broadcast_shapes(
+            self._mixture.batch_shape, self._components.batch_shape[:-1]
         )
+        batch = self._batch_shape
+        more = "" if batch == natural else f", batch_shape={batch}"
+        return f"MixtureSameFamily({self._mixture}, {self._components}{more})"
 
 
 def _check_parts(mixture: Any, components: Any) -> None:

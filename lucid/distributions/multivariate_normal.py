@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from lucid._tensor import Tensor
-from lucid.backends.protocol import Array, Bits
+from lucid.backends.protocol import Array, Bits, Components, Family
 from lucid.distributions import _draws, constraints
 from lucid.distributions._arguments import parameter_arrays, read_only
 from lucid.distributions._layout import Layout, Shape, broadcast_shapes
+from lucid.distributions._parts import Key
 from lucid.distributions._special import HALF_LOG_TWO_PI
 from lucid.distributions.constraints import cholesky
 from lucid.distributions.distribution import Distribution, validating
 from lucid.distributions.family import FamilyDistribution, check_parameters
+from lucid.distributions.normal import Normal
 
 
 class MultivariateNormal(FamilyDistribution):
@@ -103,10 +105,7 @@ class MultivariateNormal(FamilyDistribution):
     @property
     def covariance_matrix(self) -> Tensor:
         """Σ, of shape batch_shape + (D, D)."""
-        if self._given == "covariance_matrix":
-            return self._matrix(self._arrays[self._given])
-        factor = self._arrays["scale_tril"].astype(np.float64)
-        return self._matrix(factor @ factor.swapaxes(-2, -1))
+        return self._matrix(self._covariance_blocks()[..., 0, :, :])
 
     @property
     def precision_matrix(self) -> Tensor:
@@ -134,6 +133,33 @@ class MultivariateNormal(FamilyDistribution):
         return {name: self._arrays[name] for name in ("loc", self._given)}
 
     _log_prob = Distribution._log_prob
+
+    def _covariance_blocks(self) -> Array:
+        matrix = self._arrays[self._given].astype(np.float64)
+        if self._given != "covariance_matrix":
+            factor = self._arrays["scale_tril"].astype(np.float64)
+            matrix = factor @ factor.swapaxes(-2, -1)
+        return self._broadcast(matrix, 2)[..., None, :, :]
+
+    def _draw_at(
+        self, rows: Array, key: Key, start: int, dtype: np.dtype[Any]
+    ) -> Array:
+        """μ + L·z, the rows of one element together: no factor for each row."""
+        backend, xp, size = self._backend, self._backend.xp, self._event_shape[0]
+        parameters = xp.zeros((1, 1, size)), xp.ones((1, 1, size))
+        standard = Components(cast(type[Family], Normal), parameters, None, 1)
+        normals, _ = backend.draw(standard, key, start, len(rows), np.dtype(np.float64))
+        values = xp.empty(normals.shape, dtype)
+        loc, factor = self._layout().parameters
+        order = xp.argsort(rows)
+        elements, first = map(
+            backend.to_numpy, xp.unique(rows[order], return_index=True)
+        )
+        for element, own in zip(elements, xp.split(order, first[1:]), strict=False):
+            place = np.unravel_index(element, self._batch_shape)
+            wide = factor[place].astype(np.float64)
+            values[own] = loc[place] + _draws.linear_map(wide, normals[own])
+        return values
 
     @staticmethod
     def prepare(

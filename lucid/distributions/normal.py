@@ -63,6 +63,10 @@ class Normal(FamilyDistribution):
         return fn.log_ndtr((x - loc) / scale)
 
     @staticmethod
+    def _log_survival_formula(fn: Any, x: Array, loc: Array, scale: Array) -> Array:
+        return fn.log_ndtr((loc - x) / scale)
+
+    @staticmethod
     def _icdf_formula(fn: Any, p: Array, loc: Array, scale: Array) -> Array:
         return loc + scale * fn.ndtri(p)
 
@@ -73,6 +77,10 @@ class Normal(FamilyDistribution):
     @staticmethod
     def _variance_formula(fn: Any, loc: Array, scale: Array) -> Array:
         return scale * scale
+
+    @staticmethod
+    def _stddev_formula(fn: Any, loc: Array, scale: Array) -> Array:
+        return scale
 
     @staticmethod
     def _entropy_formula(fn: Any, loc: Array, scale: Array) -> Array:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lucid.backends.protocol import Array, Bits
-from lucid.distributions import _draws, constraints
+from lucid.distributions import _draws, _tails, constraints
 from lucid.distributions._special import (
     HALF_LOG_TWO_PI,
     deviance,
@@ -79,12 +79,24 @@ class Poisson(FamilyDistribution):
     @staticmethod
     def _cdf_formula(fn: Any, x: Array, rate: Array) -> Array:
         k = fn.floor(x)
-        return fn.where(k < 0, 0.0, fn.gammaincc(fn.maximum(k, 0.0) + 1.0, rate))
+        return fn.where(k < 0, 0.0, _tails.gamma_upper(fn, _after(fn, k), rate))
 
     @staticmethod
     def _survival_formula(fn: Any, x: Array, rate: Array) -> Array:
         k = fn.floor(x)
-        return fn.where(k < 0, 1.0, fn.gammainc(fn.maximum(k, 0.0) + 1.0, rate))
+        return fn.where(k < 0, 1.0, _tails.gamma_lower(fn, _after(fn, k), rate))
+
+    @staticmethod
+    def _log_cdf_formula(fn: Any, x: Array, rate: Array) -> Array:
+        k = fn.floor(x)
+        log = _tails.gamma_log_upper(fn, _after(fn, k), rate)
+        return fn.where(k < 0, -math.inf, log)
+
+    @staticmethod
+    def _log_survival_formula(fn: Any, x: Array, rate: Array) -> Array:
+        k = fn.floor(x)
+        log = _tails.gamma_log_lower(fn, _after(fn, k), rate)
+        return fn.where(k < 0, 0.0, log)
 
     @staticmethod
     def _icdf_formula(fn: Any, p: Array, rate: Array) -> Array:
@@ -108,6 +120,10 @@ class Poisson(FamilyDistribution):
         return rate
 
     @staticmethod
+    def _stddev_formula(fn: Any, rate: Array) -> Array:
+        return fn.sqrt(rate)
+
+    @staticmethod
     def _entropy_formula(fn: Any, rate: Array) -> Array:
         """The sum of −P log P for λ < 100, else its series; either to 2e-12."""
         small, total = fn.minimum(rate, 100.0), 0.0 * rate
@@ -118,3 +134,8 @@ class Poisson(FamilyDistribution):
         tail = 1 / 24 + w * (19 / 360 + w * (9 / 80 + w * (863 / 2520)))
         series = 0.5 + HALF_LOG_TWO_PI + 0.5 * fn.log(rate) - w * (1 / 12 + w * tail)
         return fn.where(rate < 100.0, total, series)
+
+
+def _after(fn: Any, k: Array) -> Array:
+    """k + 1: the arrival, in a process of rate 1, that k counts come before."""
+    return fn.maximum(k, 0.0) + 1.0

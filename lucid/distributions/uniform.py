@@ -82,5 +82,9 @@ class Uniform(FamilyDistribution):
         return (high - low) ** 2 / 12.0
 
     @staticmethod
+    def _stddev_formula(fn: Any, low: Array, high: Array) -> Array:
+        return (high - low) / math.sqrt(12.0)
+
+    @staticmethod
     def _entropy_formula(fn: Any, low: Array, high: Array) -> Array:
         return fn.log(high - low)

@@ -47,7 +47,8 @@ def prepare(
     """Parameters [K, D] (a vector family's own shape) of one mixture."""
     count, size = parameters[0].shape
     kind = TYPES[parameters[0].dtype.name]
-    weights = (log_weights, 0, 1, 1, count, size)
+    wide = None if log_weights is None else log_weights.astype(np.float64)
+    weights = (wide, 0, 1, 1, count, size)
     if family == "MultivariateNormal":
         whitener, constants = np.empty((count, size, size)), np.empty(count)
         name = f"prepare_MultivariateNormal_{kind}"

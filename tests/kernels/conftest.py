@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import on_host
 import pytest
+from host_device import HostDevice
 
+from lucid.backends.cupy import CupyBackend
 from tests.kernels.host import COMPILER, Host
 from tests.kernels.sources import sources
 
@@ -21,3 +25,31 @@ def host(pytestconfig: pytest.Config) -> Iterator[Host]:
     running = Host(*sources(), folder=Path(cache.mkdir("kernels-on-host")))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> Iterator[HostDevice]:
+    """A CUDA device played by the host."""
+    if COMPILER is None:
+        pytest.skip("not run: g++ is needed to run the kernels on the host")
+    cache = pytestconfig.cache
+    assert cache is not None
+    device = HostDevice(on_host.specs(), Path(cache.mkdir("backend-on-host")))
+    yield device
+    device.close()
+
+
+@pytest.fixture
+def backend(device: HostDevice) -> CupyBackend:
+    """The CUDA backend on it."""
+    device.launches.clear()
+    device.waits.clear()
+    device.captured = False
+    device.multiprocessors = 132
+    return CupyBackend(device=device)
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(20_260_101)

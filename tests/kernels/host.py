@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,12 @@ class Host:
         if COMPILER is None:
             raise RuntimeError("g++ is needed to run the kernels on the host")
         self._folder = folder
-        program = self._folder / "kernels"
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(self._compile, (*sources, SERVE)))
-        _run(COMPILER, *FLAGS, *map(str, objects), "-o", str(program))
-        self._errors = (self._folder / "stderr").open("w+b")
+        program = self._made(
+            "kernels", [*map(str, objects), *FLAGS], *map(str, objects)
+        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [program],
             stdin=subprocess.PIPE,
@@ -93,12 +95,19 @@ class Host:
 
     def _compile(self, source: str) -> Path:
         made_of = [source, *FLAGS, *_headers()]
-        name = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
-        text, made = self._folder / f"{name}.cpp", self._folder / f"{name}.o"
+        text = self._folder / f"{_digest(made_of)}.cpp"
+        if not text.is_file():
+            part = text.with_suffix(f".{os.getpid()}.cpp")
+            part.write_text(source, encoding="utf-8")
+            part.replace(text)
+        return self._made("object", made_of, "-c", str(text))
+
+    def _made(self, kind: str, made_of: list[str], *arguments: str) -> Path:
+        """What g++ makes of the arguments, whole or not there: other processes ask."""
+        made = self._folder / f"{_digest(made_of)}.{kind}.o"
         if not made.is_file():
-            text.write_text(source, encoding="utf-8")
             part = made.with_suffix(f".{os.getpid()}")
-            _run(str(COMPILER), *FLAGS, "-c", str(text), "-o", str(part))
+            _run(str(COMPILER), *FLAGS, *arguments, "-o", str(part))
             part.replace(made)
         return made
 
@@ -107,6 +116,10 @@ class Host:
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace")
         raise RuntimeError(f"{name} ended the process:\n{said[:4000]}")
+
+
+def _digest(made_of: list[str]) -> str:
+    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
 
 
 def _headers() -> list[str]:

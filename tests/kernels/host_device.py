@@ -25,7 +25,12 @@ from lucid.backends.numpy.functions import Functions
 Spec = Elementwise | Reduction | Raw
 
 _FRAME = '#include "server.hpp"\n'
-_TYPES = {"float32": "float", "float64": "double", "int64": "long long"}
+_TYPES = {
+    "float16": "unsigned short",
+    "float32": "float",
+    "float64": "double",
+    "int64": "long long",
+}
 _THREADS = 64
 
 
@@ -48,7 +53,9 @@ class HostDevice(CudaDevice):
         super().__init__(0, np)
         self.fn = Functions()
         self.multiprocessors = multiprocessors
+        self.captured = False
         self.launches: list[Launch] = []
+        self.waits: list[int] = []
         self._host = Host(*_units(specs), folder=folder)
 
     def close(self) -> None:
@@ -60,8 +67,14 @@ class HostDevice(CudaDevice):
     def index_of(self, array: Any) -> int:
         return 0
 
-    def address(self, array: Any) -> int:
-        return int(array.ctypes.data)
+    def capturing(self) -> bool:
+        return self.captured
+
+    def record(self) -> Any:
+        return len(self.launches)
+
+    def wait(self, mark: Any) -> None:
+        self.waits.append(mark)
 
     def to_numpy(self, array: Any) -> Any:
         return array
@@ -96,8 +109,8 @@ class HostDevice(CudaDevice):
     ) -> None:
         for argument in arguments:
             assert argument is None or isinstance(argument, (np.ndarray, np.generic))
-        addresses = (self.address(a) for a in arguments if isinstance(a, np.ndarray))
-        self.launches.append(Launch(name, grid, (threads,), tuple(addresses)))
+        addresses = tuple(a.ctypes.data for a in arguments if isinstance(a, np.ndarray))
+        self.launches.append(Launch(name, grid, (threads,), addresses))
         memory = [_memory(a) if isinstance(a, np.ndarray) else a for a in arguments]
         results = iter(self._host(name, grid, threads, *memory))
         for array in memory:

@@ -28,7 +28,7 @@
 #define __launch_bounds__(...)
 
 using std::cos, std::exp, std::exp2, std::fabs, std::floor, std::fma, std::fmax, std::fmin;
-using std::frexp, std::log, std::log1p, std::pow, std::sqrt;
+using std::frexp, std::ldexp, std::log, std::log1p, std::pow, std::sqrt;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -84,9 +84,14 @@ class Block {
   }
 
   void run() {
-    for (bool running = true; running;) {
+    // From barrier to barrier there and back again: a result that hangs on the order of
+    // the threads between two barriers comes out wrong one way or the other.
+    const unsigned last = fibers_.size() - 1;
+    bool forward = true;
+    for (bool running = true; running; forward = !forward) {
       running = false;
-      for (unsigned t = 0; t < fibers_.size(); ++t) {
+      for (unsigned i = 0; i <= last; ++i) {
+        const unsigned t = forward ? i : last - i;
         if (fibers_[t].done) continue;
         now_ = t;
         threadIdx = {t, 0, 0};

@@ -24,7 +24,7 @@ PARAMETERS = {
 WORDS = {
     "Normal": 2,
     "Laplace": 2,
-    "StudentT": 3,
+    "StudentT": 4,
     "Gamma": 6,
     "Poisson": 4,
     "Bernoulli": 2,
@@ -82,7 +82,7 @@ def _family(family: str, T: str) -> str:
         f"merge_{name}": f"LUCID_MIXTURE_MERGE(%s, {family}, {T})",
         f"diagonal_{name}": f"LUCID_MIXTURE_DIAGONAL(%s, {family}, {T})",
         f"mode_{name}": f"LUCID_MIXTURE_MODE(%s, {family}, {T})",
-        f"draw_{name}": f"LUCID_DRAW(%s, {family}, {T})",
+        f"draw_{name}": f"LUCID_DRAW(%s, {family}, {T}, {T})",
     }
     if family == "Normal":
         entries[f"mixture8_{name}"] = f"LUCID_MIXTURE(%s, {family}, {T}, 1, 8)"
@@ -102,16 +102,16 @@ def _families(*families: str, T: str) -> str:
 def _others() -> str:
     entries = {"draw_index": "LUCID_DRAW_INDEX(%s)"}
     for T in TYPES.values():
-        for kernel in ("MIXTURE", "MODE", "DRAW"):
-            macro = f"LUCID_{kernel}_MULTIVARIATE_NORMAL(%s, {T})"
+        for kernel, types in (("MIXTURE", T), ("MODE", T), ("DRAW", f"{T}, {T}")):
+            macro = f"LUCID_{kernel}_MULTIVARIATE_NORMAL(%s, {types})"
             entries[f"{kernel.lower()}_MultivariateNormal_{T}"] = macro
         entries |= {
             f"prepare_MultivariateNormal_{T}": (
                 f"LUCID_PREPARE_MULTIVARIATE_NORMAL(%s, {T})"
             ),
             f"merge_MultivariateNormal_{T}": f"LUCID_MERGE_PARTIALS(%s, {T})",
-            f"categorical8_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, 8)",
-            f"categorical256_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, 256)",
+            f"categorical8_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 8)",
+            f"categorical256_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 256)",
             f"gather_{T}": f"LUCID_CATEGORICAL_GATHER(%s, {T})",
         }
     extra = """
@@ -138,6 +138,10 @@ static void special(const double* x, double* stirling, double* half_ratio,
   half_ratio32[i] = lucid::log_gamma_half_ratio(float(x[i]));
 }
 ENROLL(special);
+static void halves(const unsigned short* bits, float* values) {
+  values[threadIdx.x] = reinterpret_cast<const lucid::Half*>(bits)[threadIdx.x];
+}
+ENROLL(halves);
 """
     headers = '#include "mixture_multivariate_normal.cuh"\n#include "categorical.cuh"\n'
     return _FRAME + headers + _entries(entries) + extra

@@ -28,32 +28,47 @@ def families() -> dict[str, int]:
     return found
 
 
+def sources_of(dtype: str) -> tuple[str, ...]:
+    """The types that what is computed in `dtype` is read as: no wider ones."""
+    return kernels.SOURCES[: kernels.SOURCES.index(dtype) + 1]
+
+
 def of_family(family: str, parameters: int) -> Iterator[Spec]:
     """The kernels of one scalar family."""
     for dtype in DTYPES:
         yield kernels.log_prob(family, parameters, dtype)
-        yield kernels.per_row_mixture(family, dtype)
-        yield from (kernels.prepare(family, source, dtype) for source in DTYPES)
+        for source in sources_of(dtype):
+            yield kernels.per_row_mixture(family, parameters, dtype, source, dtype)
+            yield kernels.draw(family, source, dtype)
+        yield from (kernels.prepare(family, p, dtype) for p in kernels.SOURCES)
         for event in EVENT_SIZES:
             rows = dict.fromkeys(kernels.compiled_rows(family, dtype, event))
             yield from (kernels.mixture(family, dtype, event, r) for r in rows)
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
-        yield kernels.draw(family, dtype)
 
 
 def of_none() -> Iterator[Spec]:
     """The kernels of vector families and of none."""
+    for source in kernels.SOURCES:
+        yield kernels.mvn_prepare(source)
+        yield kernels.pick(source)
+        yield kernels.row_tables(source)
     for dtype in DTYPES:
-        yield kernels.mvn_prepare(dtype)
         yield kernels.mvn_mixture(dtype)
         yield kernels.mvn_merge(dtype)
         yield kernels.mvn_mode(dtype)
-        yield kernels.mvn_draw(dtype)
         yield kernels.categorical_gather(dtype)
-        for lanes in kernels.LANES:
-            yield kernels.categorical_log_prob(dtype, lanes)
+        for source in sources_of(dtype):
+            yield kernels.mvn_draw(source, dtype)
+            for lanes in kernels.LANES:
+                yield kernels.categorical_log_prob(source, dtype, lanes)
+            # What a weight is read as has to do with no family: one stands for all.
+            weighed = (s for s in kernels.SOURCES if s != dtype)
+            yield from (
+                kernels.per_row_mixture("Normal", 2, dtype, source, w) for w in weighed
+            )
     yield kernels.draw_index()
 
 

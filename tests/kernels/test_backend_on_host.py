@@ -6,130 +6,25 @@ kernel computes is tested closer to it; here the shapes and strides are the poin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from host import COMPILER
-from host_device import HostDevice
-
-from lucid.backends import get
-from lucid.backends.cupy import CupyBackend, kernels
-from lucid.backends.protocol import Components, Weights
-from lucid.backends.tables import IndexTable
-from lucid.distributions import MultivariateNormal, Normal, Poisson, StudentT
-
-F32, F64 = np.dtype("float32"), np.dtype("float64")
-KEY = (0x9E3779B97F4A7C15, 3)
-CPU = get("cpu")
-
-pytestmark = pytest.mark.skipif(
-    COMPILER is None, reason="not run: g++ is needed to run the kernels on the host"
+from on_host import (
+    CPU,
+    F16,
+    F32,
+    F64,
+    FAMILIES,
+    KEY,
+    agree,
+    mixture,
+    multivariate,
+    parameters,
+    same_mixture,
+    values,
 )
 
-FAMILIES = {Normal: 2, StudentT: 3, Poisson: 1}
-
-
-@pytest.fixture(scope="module")
-def device(request: pytest.FixtureRequest) -> Iterator[HostDevice]:
-    specs = [kernels.draw_index(), kernels.categorical_gather("float32")]
-    specs += [kernels.categorical_log_prob("float32", n) for n in kernels.LANES]
-    for family, parameters in FAMILIES.items():
-        name = family.__name__
-        specs += [
-            kernels.log_prob(name, parameters, "float32"),
-            kernels.per_row_mixture(name, "float32"),
-            kernels.prepare(name, "float32", "float32"),
-            kernels.draw(name, "float32"),
-        ]
-        rows = dict.fromkeys(kernels.compiled_rows(name, "float32", 1))
-        specs += [kernels.mixture(name, "float32", 1, r) for r in rows]
-    specs += [
-        kernels.prepare("Normal", "float32", "float64"),
-        kernels.prepare("Normal", "float64", "float64"),
-        kernels.mixture("Normal", "float32", 3, 1),
-        kernels.mixture("Normal", "float64", 1, 1),
-        kernels.mixture_diagonal("Normal", "float32"),
-        kernels.mixture_merge("Normal", "float32"),
-        kernels.mixture_mode("Normal", "float32"),
-        *(kernels.mvn_prepare(dtype) for dtype in ("float32", "float64")),
-        *(
-            make("float32")
-            for make in (
-                kernels.mvn_mixture,
-                kernels.mvn_merge,
-                kernels.mvn_mode,
-                kernels.mvn_draw,
-            )
-        ),
-    ]
-    device = HostDevice(specs, request.config.cache.mkdir("lucid-backend-on-host"))
-    yield device
-    device.close()
-
-
-@pytest.fixture
-def backend(device: HostDevice) -> CupyBackend:
-    device.launches.clear()
-    device.multiprocessors = 132
-    return CupyBackend(device=device)
-
-
-@pytest.fixture
-def random() -> np.random.Generator:
-    return np.random.default_rng(20_260_101)
-
-
-def parameters(random, family, shape, dtype=F32):
-    """Plausible parameters of each family, of one shape."""
-    real = random.normal(size=shape)
-    positive = random.uniform(0.5, 2, size=shape)
-    chosen = {
-        Normal: (real, positive),
-        StudentT: (3 + positive, real, positive),
-        Poisson: (4 * positive,),
-    }[family]
-    return tuple(array.astype(dtype) for array in chosen)
-
-
-def mixture(random, family, sets, count, event, batch=None, dtype=F32, dead=()):
-    """Components with `sets` parameter sets and one zero weight for each of `dead`."""
-    weights = random.uniform(0.1, 1, size=(sets, count))
-    weights[:, list(dead)] = 0
-    with np.errstate(divide="ignore"):
-        log_weights = np.log(weights / weights.sum(axis=1, keepdims=True))
-    return Components(
-        family,
-        parameters(random, family, (sets, count, event), dtype),
-        Weights.normalised(log_weights.astype(dtype)),
-        sets if batch is None else batch,
-    )
-
-
-def values(random, family, shape, dtype=F32):
-    if family is Poisson:
-        return random.integers(0, 12, size=shape).astype(dtype)
-    return (2 * random.normal(size=shape)).astype(dtype)
-
-
-def agree(found, expected, dtype=F32):
-    assert found.dtype == dtype
-    assert found.shape == expected.shape
-    unit = np.finfo(dtype).eps
-    np.testing.assert_allclose(found, expected, rtol=64 * unit, atol=64 * unit)
-
-
-def same_mixture(backend, components, value, dtype=F32):
-    """The backend's mixture log density, held to the CPU's."""
-    found = backend.mixture_log_prob(components, value, dtype)
-    fresh = Components(
-        components.family,
-        components.parameters,
-        components.weights,
-        components.batch,
-    )
-    agree(found, CPU.mixture_log_prob(fresh, value, dtype), dtype)
-    return [launch.name for launch in backend._device.launches]
+from lucid.backends.protocol import Components, Weights
+from lucid.distributions import Normal
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -217,6 +112,42 @@ def test_weights_are_normalised_in_place(backend, random, logarithms, sets):
     assert len(names) == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "weighed", "result"), [(F16, F16, F32), (F32, F64, F32), (F32, F16, F64)]
+)
+def test_other_types_are_read_where_they_are(backend, random, source, weighed, result):
+    given = random.uniform(0.1, 1, (70, 6)).astype(weighed)
+    weights = Weights(given, given.sum(axis=1, keepdims=True, dtype=F64))
+    own = parameters(random, Normal, (70, 6, 1), source)
+    components = Components(Normal, own, weights, 70)
+    same_mixture(backend, components, values(random, Normal, (1, 70, 1)), result)
+    (launch,) = backend._device.launches
+    for array in (*own, given):
+        assert array.ctypes.data in launch.addresses
+
+
+@pytest.mark.parametrize(
+    "scale", [1e-30, 2.0**-149, 1e30, 3e38], ids=["small", "least", "large", "largest"]
+)
+def test_weights_of_any_size(backend, random, scale):
+    """Neither their sum nor their quotient leaves the range of float32."""
+    own = parameters(random, Normal, (3, 4, 1))
+    given = np.array([[1, 1, 0, 1], [1, 1e-30, 0.5, 0], [0, 1, 1, 1]]) * scale
+    with np.errstate(over="ignore"):
+        given = given.astype(F32)
+    if scale < 1e-38:
+        given = given.astype(F64)  # the device flushes float32's denormals
+    weights = Weights(given, given.sum(axis=1, keepdims=True, dtype=F64))
+    components = Components(Normal, own, weights, 3)
+    value = values(random, Normal, (1, 3, 1))
+    same_mixture(backend, components, value)
+    # The one component that reaches so far has next to no weight.
+    far = np.array([[[-50.0], [-50.0], [-50.0]]], F32)
+    loc, width = np.full((3, 4, 1), 30, F32), np.ones((3, 4, 1), F32)
+    loc[:, 1] = -50
+    same_mixture(backend, Components(Normal, (loc, width), weights, 3), far)
+
+
 def test_own_parameters_and_many_values(backend, random):
     scale = np.broadcast_to(random.uniform(1, 2, (3, 1, 1)).astype(F32), (3, 6, 1))
     loc = random.normal(size=(1, 6, 1)).astype(F32)
@@ -289,17 +220,6 @@ def test_the_most_probable_component(backend, random, sets, event):
     agree(log_posterior, expected_log)
 
 
-def multivariate(random, sets, count, event, batch):
-    factor = np.tril(random.normal(size=(sets, count, event, event)) / 4)
-    factor[..., range(event), range(event)] = random.uniform(0.5, 2, size=event)
-    loc = random.normal(size=(1, count, event))
-    weights = random.uniform(0.1, 1, size=(sets, count))
-    log_weights = np.log(weights / weights.sum(axis=1, keepdims=True)).astype(F32)
-    given = (loc.astype(F32), factor.astype(F32))
-    weights = Weights.normalised(log_weights)
-    return Components(MultivariateNormal, given, weights, batch)
-
-
 @pytest.mark.parametrize("sets", [1, 3])
 def test_multivariate_normals(backend, random, sets):
     components = multivariate(random, sets, 4, 5, 3)
@@ -317,49 +237,6 @@ def test_multivariate_normals_split(backend, random):
     assert (
         same_mixture(backend, components, value)[-1] == "lucid_merge_partials_float32"
     )
-
-
-@pytest.mark.parametrize("count", [5, 100, 3000])
-@pytest.mark.parametrize("sets", [1, 4])
-def test_categorical(backend, random, count, sets):
-    # A row of logits that starts where four cannot be loaded at a time.
-    flat = random.normal(size=sets * count + 1).astype(F32)
-    logits = flat[1:].reshape(sets, count)
-    value = random.integers(-1, count + 1, size=(9, 4))
-    found = backend.categorical_log_prob(logits, value, F32)
-    assert backend._device.launches[0].addresses[0] % 16 == 0
-    agree(found, CPU.categorical_log_prob(logits, value, F32))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("sets", "event"), [(1, 1), (1, 2), (3, 1)])
-def test_draws_are_those_of_the_cpu(backend, random, family, sets, event):
-    components = mixture(random, family, sets, 5, event, batch=3, dead=[1])
-    found, index = backend.draw(components, KEY, 2**40 + 5, 300, F32)
-    expected, expected_index = CPU.draw(components, KEY, 2**40 + 5, 300, F32)
-    np.testing.assert_array_equal(index, expected_index)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_draws_of_one_component_and_of_vectors(backend, random):
-    given = parameters(random, Normal, (3, 1, 2))
-    for components in (
-        Components(Normal, given, None, 3),
-        multivariate(random, 1, 4, 5, 3),
-        multivariate(random, 3, 4, 5, 3),
-    ):
-        found, index = backend.draw(components, KEY, 7, 60, F32)
-        expected, expected_index = CPU.draw(components, KEY, 7, 60, F32)
-        np.testing.assert_array_equal(index, expected_index)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(1000,), (4, 30)])
-def test_indices_are_those_of_the_cpu(backend, random, shape):
-    table = IndexTable.from_weights(random.uniform(size=shape))
-    found = backend.draw_index(table, KEY, 11, 900)
-    np.testing.assert_array_equal(found, CPU.draw_index(table, KEY, 11, 900))
-    assert backend.draw_index(table, KEY, 11, 0).shape == (0,)
 
 
 def test_arrays_of_the_device_stay_where_they_are(backend, random):

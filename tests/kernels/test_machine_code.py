@@ -84,7 +84,7 @@ def test_a_product_of_a_multivariate_normal(dtype, multiply_add, most, arch):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("lanes", kernels.LANES)
 def test_a_logit_of_a_categorical(lanes, arch):
-    spec = kernels.categorical_log_prob("float32", lanes)
+    spec = kernels.categorical_log_prob("float32", "float32", lanes)
     loop = busiest(spec, arch, "MUFU.EX2")
     logits = loop.count("LDG") + 3 * loop.count("LDG.*128")
     assert logits >= 4

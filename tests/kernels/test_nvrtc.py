@@ -22,11 +22,15 @@ def hot() -> list[Spec]:
     """The kernels that large jobs spend their time in."""
     chosen = [
         kernels.log_prob("Normal", 2, "float32"),
-        kernels.per_row_mixture("Normal", "float32"),
-        kernels.draw("Normal", "float32"),
+        kernels.per_row_mixture("Normal", 2, "float32", "float32", "float32"),
+        kernels.draw("Normal", "float32", "float32"),
         kernels.draw_index(),
+        kernels.pick("float32"),
         *(kernels.mvn_mixture(dtype) for dtype in ("float32", "float64")),
-        *(kernels.categorical_log_prob("float32", lanes) for lanes in kernels.LANES),
+        *(
+            kernels.categorical_log_prob("float32", "float32", lanes)
+            for lanes in kernels.LANES
+        ),
         kernels.categorical_gather("float32"),
         kernels.mixture_diagonal("Normal", "float32"),
     ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from lucid.backends.cupy import categorical, draws, kernels, mixture
 from lucid.backends.cupy.device import CudaDevice
+from lucid.backends.cupy.launch import readable
 from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Components, FamilyType
 
@@ -16,7 +17,10 @@ from lucid.backends.protocol import Array, Components, FamilyType
 class CupyBackend:
     """The fused operations on CUDA device `index`; see lucid.backends.protocol.Backend.
 
-    Work is put on CuPy's current stream and not waited for.
+    Work is put on CuPy's current stream and not waited for. What is kept from one call
+    to the next is waited for by whichever stream uses it. A call can be captured in a
+    graph once the same call was made, and finished, before the capture; its temporaries
+    are CuPy's, so capture with CuPy's memory pool held.
     """
 
     type = "cuda"
@@ -113,7 +117,7 @@ class CupyBackend:
             result = self.xp.empty(value.shape, dtype)
             categorical.log_prob(
                 self._device,
-                self._aligned(self._dense(logits, dtype)),
+                self._dense(logits, readable(logits.dtype)),
                 self._dense(value, np.dtype(np.int64)),
                 dtype,
                 result,
@@ -140,12 +144,6 @@ class CupyBackend:
         """Category indices [size] (int64); row r reads table r mod B, word 0."""
         with self._device.current():
             return draws.draw_index(self._device, table, key, start, size)
-
-    def _aligned(self, array: Array) -> Array:
-        """The array where four of its elements can be loaded at a time."""
-        if self._device.address(array) % (4 * array.itemsize):
-            return array.copy()
-        return array
 
     def _dense(self, array: Array, dtype: np.dtype[Any]) -> Array:
         return self.xp.ascontiguousarray(array, dtype=dtype)

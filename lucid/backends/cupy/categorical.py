@@ -6,10 +6,9 @@ from typing import Any
 
 from lucid.backends.cupy import kernels
 from lucid.backends.cupy.device import CudaDevice
-from lucid.backends.cupy.launch import ceil_divide, int64
+from lucid.backends.cupy.launch import MOST_BLOCKS, ceil_divide, int64
 from lucid.backends.protocol import Array
 
-_MOST_BLOCKS = 2**31 - 1
 # Logits a thread reads, at least, before more threads take part in a row.
 _LOGITS_PER_LANE = 8
 
@@ -44,6 +43,6 @@ def _one_pass(
         (n for n in kernels.LANES if n * _LOGITS_PER_LANE >= count), kernels.LANES[-1]
     )
     arguments = (logits, value, out, *int64(samples, batch, count))
-    spec = kernels.categorical_log_prob(dtype.name, lanes)
-    blocks = min(ceil_divide(batch, 256 // lanes), _MOST_BLOCKS)
+    spec = kernels.categorical_log_prob(logits.dtype.name, dtype.name, lanes)
+    blocks = min(ceil_divide(batch, 256 // lanes), MOST_BLOCKS)
     device.launch(spec, (blocks,), (256,), arguments)

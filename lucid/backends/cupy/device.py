@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from lucid.backends.cupy.functions import Functions
 from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
-from lucid.backends.protocol import Array
+from lucid.backends.protocol import Array, Components
 
 Size = tuple[int, ...]
 
@@ -48,9 +48,34 @@ class CudaDevice:
         """The number of the device that holds an array of this namespace."""
         return int(array.device.id)
 
-    def address(self, array: Array) -> int:
-        """Where the array's first element lies in the device's memory."""
-        return int(array.data.ptr)
+    def kept(
+        self, components: Components, key: tuple[str, ...], build: Callable[[], Any]
+    ) -> Any:
+        """What `build` makes of components: made once, ready on whatever stream asks.
+
+        A stream under capture makes its own, since nothing runs while it is recorded.
+        """
+        key = (*key, f"cuda:{self.index}")
+        if self.capturing() and key not in components.prepared:
+            return build()
+        value, made = components.once(key, lambda: (build(), self.record()))
+        self.wait(made)
+        return value
+
+    def capturing(self) -> bool:
+        """Whether the current stream's work is recorded for a graph, and not done."""
+        return bool(self.xp.cuda.get_current_stream().is_capturing())
+
+    def record(self) -> Any:
+        """A mark on the current stream, behind all work put there so far."""
+        event = self.xp.cuda.Event(disable_timing=True)
+        event.record()
+        return event
+
+    def wait(self, mark: Any) -> None:
+        """Let the current stream go on only behind a mark of another, host not held."""
+        if not self.capturing():  # a capture cannot wait for work outside it
+            self.xp.cuda.get_current_stream().wait_event(mark)
 
     def to_numpy(self, array: Array) -> Array:
         """A copy in the host's memory, after all work on this stream is done."""

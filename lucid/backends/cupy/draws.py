@@ -1,4 +1,8 @@
-"""Draws on a GPU: an index, that component's parameters, one draw, in one kernel."""
+"""Draws on a GPU: an index, that component's parameters, one draw, in one kernel.
+
+Weights that are a mixture's own make no table that the host could see: a few draws pick
+by the weights themselves, for many a table is made on the device.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,32 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from lucid.backends.cupy import kernels
 from lucid.backends.cupy.device import CudaDevice
-from lucid.backends.cupy.launch import ceil_divide, int64, uint64
-from lucid.backends.cupy.mixture import views
+from lucid.backends.cupy.launch import (
+    MOST_KEPT,
+    ceil_divide,
+    int64,
+    parameters_in_place,
+    readable,
+    strides,
+    uint64,
+    views,
+)
 from lucid.backends.cupy.multivariate_normal import contiguous
 from lucid.backends.protocol import Array, Components, Weights
 from lucid.backends.tables import IndexTable
 
 _THREADS = 256
+# From this many draws of each mixture on, its weights are made into a table.
+_MANY_DRAWS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceTable:
-    """An IndexTable on the device: tables [n, K], a guide [G] if n = 1, n and G."""
+    """Index tables on the device: [n, K], a guide [G] if n = 1, n and G."""
 
     cumulative: Array | None
     guide: Array | None
@@ -32,12 +48,12 @@ class DeviceTable:
         return (self.cumulative, self.guide, *int64(self.tables, self.guides))
 
 
-# The copies of a table live as long as the table.
-_uploads: WeakKeyDictionary[IndexTable, dict[CudaDevice, DeviceTable]] = (
+# The copies of a table live as long as the table, each with the mark behind its upload.
+_uploads: WeakKeyDictionary[IndexTable, dict[CudaDevice, tuple[DeviceTable, Any]]] = (
     WeakKeyDictionary()
 )
-# K = 1: there is nothing to choose.
-_NO_CHOICE = DeviceTable(None, None, 1, 1)
+# The index is there already.
+_PICKED = DeviceTable(None, None, 1, 1)
 
 
 def draw(
@@ -50,27 +66,30 @@ def draw(
 ) -> tuple[Array, Array]:
     """Values [size, D] and indices [size]; row r belongs to mixture r mod B."""
     event = int(components.parameters[0].shape[2])
-    values = device.xp.empty((size, event), dtype)
-    index = device.xp.empty(size, "int64")
+    # Half precision is drawn in single and rounded once.
+    wide = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+    values = device.xp.empty((size, event), wide)
+    index = device.xp.zeros(size, "int64")
     if size == 0:
-        return values, index
-    table = _NO_CHOICE
+        return values.astype(dtype), index
+    table = _PICKED
     if components.weights is not None:
-        table = _component_table(device, components, components.weights)
+        table = _chosen_by(device, components, key, start, index)
     if components.family.family_event_ndim == 1:
-        loc, scale_tril = contiguous(device, components, _sets(components), dtype)
-        spec = kernels.mvn_draw(dtype.name)
+        (loc, scale_tril), source = contiguous(device, components, _sets(components))
+        spec = kernels.mvn_draw(source, wide.name)
         parameters: tuple[Any, ...] = (loc, scale_tril, *int64(loc.shape[0]))
     else:
-        spec = kernels.draw(components.family.__name__, dtype.name)
-        parameters = views([a.astype(dtype, copy=False) for a in components.parameters])
+        arrays, source = parameters_in_place(components)
+        spec = kernels.draw(components.family.__name__, source, wide.name)
+        parameters = views(arrays)
     arguments = (
         *parameters, *table.arguments,
         *int64(components.batch, components.count, event),
         *uint64(*key, start, size), values, index,
     )  # fmt: skip
     device.launch(spec, (ceil_divide(size, _THREADS),), (_THREADS,), arguments)
-    return values, index
+    return values.astype(dtype, copy=False), index
 
 
 def draw_index(
@@ -80,9 +99,12 @@ def draw_index(
     index = device.xp.empty(size, "int64")
     if size == 0:
         return index
-    uploaded = _uploads.setdefault(table, {}).get(device)
-    if uploaded is None:
-        uploaded = _uploads[table][device] = upload(device, table)
+    found = _uploads.setdefault(table, {}).get(device)
+    if found is None:
+        made = upload(device, table)
+        found = _uploads[table][device] = made, device.record()
+    uploaded, mark = found
+    device.wait(mark)
     count = int(table.cumulative.shape[-1])
     arguments = (
         uploaded.cumulative, uploaded.guide,
@@ -107,23 +129,57 @@ def upload(device: CudaDevice, table: IndexTable) -> DeviceTable:
     return DeviceTable(cumulative, None, int(cumulative.shape[0]), 1)
 
 
-def _component_table(
-    device: CudaDevice, components: Components, weights: Weights
+def _chosen_by(
+    device: CudaDevice,
+    components: Components,
+    key: tuple[int, int],
+    start: int,
+    index: Array,
 ) -> DeviceTable:
-    def build() -> DeviceTable:
-        # NumPy's exponential, so that both devices draw by the same table.
-        on_host = Weights(
-            device.to_numpy(weights.given),
-            device.to_numpy(weights.total),
-            None if weights.shift is None else device.to_numpy(weights.shift),
+    """The table that picks components; or none, with `index` filled here instead."""
+    weights = components.weights
+    assert weights is not None
+    if weights.given.shape[0] == 1:
+        table: DeviceTable = device.kept(
+            components, ("table",), lambda: _shared_table(device, weights)
         )
-        relative = on_host.relative()
-        if relative.shape[0] == 1:
-            relative = relative[0]
-        return upload(device, IndexTable.from_weights(relative))
+        return table
+    given = weights.given.astype(readable(weights.given.dtype), copy=False)
+    shift = weights.shift
+    batch, count = components.batch, components.count
+    own = (
+        given, *int64(*strides(given, 2)),
+        shift, *int64(*((0,) if shift is None else strides(shift, 1))),
+        *int64(batch, count),
+    )  # fmt: skip
+    if index.size < _MANY_DRAWS * batch:
+        spec = kernels.pick(given.dtype.name)
+        arguments = (*own, *uint64(*key, start, index.size), index)
+        blocks = ceil_divide(index.size, _THREADS)
+        device.launch(spec, (blocks,), (_THREADS,), arguments)
+        return _PICKED
 
-    result: DeviceTable = components.once((device.index, "table"), build)
-    return result
+    def build() -> DeviceTable:
+        cumulative = device.xp.empty((batch, count), "uint64")
+        spec = kernels.row_tables(given.dtype.name)
+        blocks = ceil_divide(batch, _THREADS)
+        device.launch(spec, (blocks,), (_THREADS,), (*own, cumulative))
+        return DeviceTable(cumulative, None, batch, 1)
+
+    if batch * count > MOST_KEPT:
+        return build()
+    table = device.kept(components, ("tables",), build)
+    return table
+
+
+def _shared_table(device: CudaDevice, weights: Weights) -> DeviceTable:
+    # NumPy's exponential, so that both devices draw by the same table.
+    on_host = Weights(
+        device.to_numpy(weights.given),
+        device.to_numpy(weights.total),
+        None if weights.shift is None else device.to_numpy(weights.shift),
+    )
+    return upload(device, IndexTable.from_weights(on_host.relative()[0]))
 
 
 def _sets(components: Components) -> int:

@@ -1,7 +1,7 @@
 """Every kernel lucid has, as text: a function a kind, an entry point a specialisation.
 
 A name and numbers from closed sets are all that goes into a source: families are the
-headers of `kernels/families`, element types are two.
+headers of `kernels/families`, element types are two, and a third that is only read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ LANES = (8, 32, 256)
 _COMPILED_EVENT_SIZE = 4
 _NAME = re.compile(r"^[A-Za-z_]\w*$", re.ASCII)
 _ELEMENT = {"float32": "float", "float64": "double"}
+# What kernels read where an array is, without a copy in the type they compute in.
+_SOURCE = {"float16": "lucid::Half", **_ELEMENT}
+SOURCES = tuple(_SOURCE)
 _MAX_PARAMETERS = 3
 
 
@@ -103,38 +106,49 @@ def log_prob(family: str, parameters: int, dtype: str) -> Elementwise:
 
 
 @functools.cache
-def per_row_mixture(family: str, dtype: str) -> Reduction:
+def per_row_mixture(
+    family: str, parameters: int, dtype: str, source: str, weights: str
+) -> Reduction:
     """A mixture whose parameters are its row's own, prepared as they are read.
 
-    values [S·B, D]; for each parameter its data and strides over mixtures, components
-    and event elements; the weights as given, with what normalises them, in the same
-    way; whether they are logarithms; D, B, S·B; and a view of the shape [K, S·B] that
-    is reduced over its first axis. The threads of an incomplete last block have
-    _i ≥ S·B: they read the last row's, and what they get is thrown away.
+    values [S·B, D]; for each of the parameters, of type `source`, its data and strides
+    over mixtures, components and event elements; the weights as given, of type
+    `weights`, with what normalises them in float64, in the same way; whether they are
+    logarithms; D, B, S·B; and a view of the shape [K, S·B] that is reduced over its
+    first axis. The threads of an incomplete last block have _i ≥ S·B: they read the
+    last row's, and what they get is thrown away.
     """
     kind = element(dtype)
-    slots = range(_MAX_PARAMETERS)
     inputs = [f"raw {dtype} in0"]
-    for slot in slots:
-        inputs += [f"raw {dtype} in{slot + 1}"]
-        inputs += [f"int64 {axis}{slot + 1}" for axis in ("b", "k", "d")]
-    inputs += [f"raw {dtype} weight", "int64 bw", "int64 kw"]
-    inputs += [f"raw {dtype} total", "int64 bt", f"raw {dtype} shift", "int64 bs"]
+    for i in range(1, parameters + 1):
+        inputs += [f"raw {source} in{i}"]
+        inputs += [f"int64 {axis}{i}" for axis in ("b", "k", "d")]
+    inputs += [f"raw {weights} weight", "int64 bw", "int64 kw"]
+    inputs += ["raw float64 total", "int64 bt", "raw float64 shift", "int64 bs"]
     inputs += ["int64 logarithms"]
     inputs += ["int64 event", "int64 batch", "int64 rows", f"{dtype} shape"]
     row = "(_i < rows ? _i : rows - 1)"
+
+    def pointer(name: str, given: str) -> str:
+        # CuPy has a half of its own, of the same bits.
+        return f"reinterpret_cast<const {_SOURCE[given]}*>(&{name}[0])"
+
     arguments = [f"&in0[0] + {row} * event", "event"]
-    for slot in slots:
-        i = slot + 1
-        arguments += [f"&in{i}[0] + {row} % batch * b{i} + _J * k{i}", f"d{i}"]
-    weight = f"(&weight[0])[{row} % batch * bw + _J * kw]"
+    for i in range(1, parameters + 1):
+        place = f"{row} % batch * b{i} + _J * k{i}"
+        arguments += [f"{pointer(f'in{i}', source)} + {place}", f"d{i}"]
+    for _ in range(_MAX_PARAMETERS - parameters):
+        arguments += [f"static_cast<const {_SOURCE[source]}*>(nullptr)", "0"]
+    weight = f"{pointer('weight', weights)}[{row} % batch * bw + _J * kw]"
     total = f"(&total[0])[{row} % batch * bt]"
     shift = f"(&shift[0])[{row} % batch * bs]"
     arguments += [
-        f"logarithms ? {weight} - {shift} - {total} : log({weight} / {total})"
+        f"lucid::log_weight<{kind}>({weight}, {total}, {shift}, logarithms != 0)"
     ]
+    types = [f"of_{source}"] if source != dtype else []
+    types += [f"weighed_in_{weights}"] if weights != dtype else []
     return Reduction(
-        name=_label("mixture_per_row", family, dtype),
+        name=_label("mixture_per_row", family, dtype, *types),
         inputs=", ".join(inputs),
         outputs=f"{dtype} out0",
         map=f"lucid::component<lucid::{family}>({', '.join(arguments)})",
@@ -148,11 +162,11 @@ def per_row_mixture(family: str, dtype: str) -> Reduction:
 
 @functools.cache
 def prepare(family: str, source: str, dtype: str) -> Raw:
-    """Parameters and log weights of type `source` made into factors and constants."""
+    """Parameters of type `source` made into factors and constants."""
     name = _label("prepare", family, source, dtype)
     headers = (header(family), "prepare.cuh")
     kind = element(dtype)
-    spec = _raw("PREPARE", headers, name, family, element(source), kind)
+    spec = _raw("PREPARE", headers, name, family, _SOURCE[source], kind)
     size = (
         f"sizeof(lucid::{family}<{kind}>::Factors) == {words(family)} * sizeof({kind})"
     )
@@ -199,7 +213,7 @@ def mvn_prepare(source: str) -> Raw:
     """Triangular factors inverted, in float64."""
     name = f"lucid_prepare_multivariate_normal_{source}"
     headers = ("prepare.cuh",)
-    return _raw("PREPARE_MULTIVARIATE_NORMAL", headers, name, element(source))
+    return _raw("PREPARE_MULTIVARIATE_NORMAL", headers, name, _SOURCE[source])
 
 
 @functools.cache
@@ -224,11 +238,11 @@ def mvn_mode(dtype: str) -> Raw:
 
 
 @functools.cache
-def categorical_log_prob(dtype: str, lanes: int) -> Raw:
+def categorical_log_prob(source: str, dtype: str, lanes: int) -> Raw:
     """log softmax of a row and its gather in one pass, `lanes` threads a row."""
-    name = f"lucid_categorical_log_prob_{dtype}_lanes{lanes}"
-    headers = ("categorical.cuh",)
-    return _raw("CATEGORICAL_LOG_PROB", headers, name, element(dtype), lanes)
+    name = f"lucid_categorical_log_prob_{source}_{dtype}_lanes{lanes}"
+    kinds = _SOURCE[source], element(dtype)
+    return _raw("CATEGORICAL_LOG_PROB", ("categorical.cuh",), name, *kinds, lanes)
 
 
 @functools.cache
@@ -245,16 +259,31 @@ def draw_index() -> Raw:
 
 
 @functools.cache
-def draw(family: str, dtype: str) -> Raw:
-    """An index, that component's parameters, and one draw from it."""
-    name = _label("draw", family, dtype)
-    headers = (header(family), "draw.cuh")
-    return _raw("DRAW", headers, name, family, element(dtype))
+def pick(weights: str) -> Raw:
+    """Categories out of weights that are a row's own."""
+    name = f"lucid_pick_{weights}"
+    return _raw("PICK", ("row_weights.cuh",), name, _SOURCE[weights])
 
 
 @functools.cache
-def mvn_draw(dtype: str) -> Raw:
+def row_tables(weights: str) -> Raw:
+    """Index tables of the same."""
+    name = f"lucid_row_tables_{weights}"
+    return _raw("ROW_TABLES", ("row_weights.cuh",), name, _SOURCE[weights])
+
+
+@functools.cache
+def draw(family: str, source: str, dtype: str) -> Raw:
+    """An index, that component's parameters, and one draw from it."""
+    name = _label("draw", family, source, dtype)
+    headers = (header(family), "draw.cuh")
+    return _raw("DRAW", headers, name, family, _SOURCE[source], element(dtype))
+
+
+@functools.cache
+def mvn_draw(source: str, dtype: str) -> Raw:
     """The same for multivariate normals."""
-    name = f"lucid_draw_multivariate_normal_{dtype}"
+    name = f"lucid_draw_multivariate_normal_{source}_{dtype}"
     headers = ("samplers.cuh", "draw.cuh")
-    return _raw("DRAW_MULTIVARIATE_NORMAL", headers, name, element(dtype))
+    kinds = _SOURCE[source], element(dtype)
+    return _raw("DRAW_MULTIVARIATE_NORMAL", headers, name, *kinds)

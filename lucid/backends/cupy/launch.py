@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lucid.backends.cupy.kernels import SOURCES
 from lucid.backends.protocol import Array, Components
 
-# CUDA's limit on the second and third dimension of a grid.
-MOST_BLOCKS_YZ = 65535
+# CUDA's limits on the first, and on the second and third dimension of a grid.
+MOST_BLOCKS, MOST_BLOCKS_YZ = 2**31 - 1, 65535
+# Factors and tables of more elements than this are made for one call and not kept.
+MOST_KEPT = 1 << 24
 _SPLIT_COMPONENTS = 1024
 
 
@@ -36,11 +39,12 @@ def strides(array: Array, axes: int) -> tuple[int, ...]:
     )
 
 
-def view(array: Array | None) -> tuple[Any, ...]:
-    """Data [B or 1, K, D] as a kernel reads it: a pointer and three strides."""
-    if array is None:
-        return (None, *int64(0, 0, 0))
-    return (array, *int64(*strides(array, 3)))
+def views(parameters: list[Array]) -> tuple[Any, ...]:
+    """Up to three parameters [B or 1, K, D], each a pointer and three strides."""
+    found: list[Any] = []
+    for array in [*parameters, None, None][:3]:
+        found += [array, *int64(*((0, 0, 0) if array is None else strides(array, 3)))]
+    return tuple(found)
 
 
 def splits(blocks: int, multiprocessors: int, components: int) -> int:
@@ -61,15 +65,21 @@ def parameter_sets(components: Components) -> int:
     return max(int(array.shape[0]) for array in arrays)
 
 
-def source_type(components: Components, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type `prepare` reads, float32 only where no digit is lost for a result."""
-    double = any(array.dtype == np.float64 for array in components.parameters)
-    return np.dtype(np.float64 if double else dtype)
+def parameters_in_place(components: Components) -> tuple[list[Array], str]:
+    """The parameters, and the one type they have: copied only to make it one."""
+    arrays = components.parameters
+    source = readable(np.result_type(*(array.dtype for array in arrays)))
+    return [array.astype(source, copy=False) for array in arrays], source.name
 
 
-def log_weights(components: Components, source: np.dtype[Any]) -> tuple[Any, ...]:
+def readable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A type as kernels read it, or the widest that they do."""
+    return dtype if dtype.name in SOURCES else np.dtype(np.float64)
+
+
+def log_weights(components: Components) -> tuple[Any, ...]:
     """The log weights [B or 1, K] as a pointer and two strides; null for weight 1."""
     if components.weights is None:
         return (None, *int64(0, 0))
-    array = components.log_weights.astype(source)
+    array = components.weights.log()
     return (array, *int64(*strides(array, 2)))

@@ -9,14 +9,16 @@ from lucid.backends.cupy import kernels, multivariate_normal
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import (
     MOST_BLOCKS_YZ,
+    MOST_KEPT,
     ceil_divide,
     int64,
     log_weights,
     parameter_sets,
-    source_type,
+    parameters_in_place,
+    readable,
     splits,
     strides,
-    view,
+    views,
 )
 from lucid.backends.cupy.specs import Raw
 from lucid.backends.protocol import Array, Components, Weights
@@ -24,8 +26,6 @@ from lucid.backends.protocol import Array, Components, Weights
 # With fewer values than this for each mixture, as in a density network, factors would
 # be written and read more often than they serve: parameters are used as they are.
 _FEW_VALUES = 8
-# Factors of more elements than this are made for one call and not kept.
-_KEPT_ELEMENTS = 1 << 24
 _THREADS = 128
 
 
@@ -93,9 +93,9 @@ def prepare(device: CudaDevice, components: Components, dtype: Any) -> Prepared:
     def build() -> Prepared:
         return _build(device, components, dtype, sets, event)
 
-    if size > _KEPT_ELEMENTS:
+    if size > MOST_KEPT:
         return build()
-    result: Prepared = components.once((device.index, "factors", dtype.name), build)
+    result: Prepared = device.kept(components, ("factors", dtype.name), build)
     return result
 
 
@@ -103,26 +103,19 @@ def _build(
     device: CudaDevice, components: Components, dtype: Any, sets: int, event: int
 ) -> Prepared:
     family, count = components.family.__name__, components.count
-    source = source_type(components, dtype)
-    parameters = [a.astype(source, copy=False) for a in components.parameters]
+    parameters, source = parameters_in_place(components)
     size = sets * count * event
     prepared = Prepared(
         device.xp.empty(size * kernels.words(family), dtype),
         device.xp.empty(sets * count, dtype),
     )
     arguments = (
-        *views(parameters), *log_weights(components, source),
+        *views(parameters), *log_weights(components),
         *int64(sets, count, event), prepared.factors, prepared.constants,
     )  # fmt: skip
-    spec = kernels.prepare(family, source.name, dtype.name)
+    spec = kernels.prepare(family, source, dtype.name)
     device.launch(spec, (ceil_divide(sets * count, 128),), (128,), arguments)
     return prepared
-
-
-def views(parameters: list[Array]) -> tuple[Any, ...]:
-    """The views of up to three parameters; the rest are null."""
-    padded = [*parameters, None, None][:3]
-    return tuple(part for array in padded for part in view(array))
 
 
 def _prepared_log_prob(
@@ -176,34 +169,41 @@ def _per_row_log_prob(
     """One fused reduction over parameters read in place."""
     samples, batch, event = value.shape
     rows, count = samples * batch, components.count
-    parameters = [a.astype(dtype, copy=False) for a in components.parameters]
-    # A kernel of CuPy's takes no null pointer: what is unused points at a zero.
-    nothing = device.xp.zeros((1, 1, 1), dtype)
+    parameters, source = parameters_in_place(components)
     arguments: list[Any] = [value]
-    for array in [*parameters, nothing, nothing][:3]:
+    for array in parameters:
         arguments += [array, *int64(*strides(array, 3))]
-    arguments += _weights_in_place(device, components.weights, dtype, nothing)
-    arguments += int64(event, batch, rows)
-    arguments.append(device.xp.broadcast_to(nothing[0, 0], (count, rows)))
-    spec = kernels.per_row_mixture(components.family.__name__, dtype.name)
+    weights = _weights_in_place(device, components.weights, dtype)
+    shape = device.xp.broadcast_to(device.xp.zeros((1, 1), dtype), (count, rows))
+    arguments += [*weights, *int64(event, batch, rows), shape]
+    spec = kernels.per_row_mixture(
+        components.family.__name__,
+        len(parameters),
+        dtype.name,
+        source,
+        weights[0].dtype.name,
+    )
     device.reduce(spec, arguments, axis=0, out=out.reshape(rows))
 
 
 def _weights_in_place(
-    device: CudaDevice, weights: Weights | None, dtype: Any, nothing: Array
+    device: CudaDevice, weights: Weights | None, dtype: Any
 ) -> list[Any]:
     """Weights as they were given, with what normalises a row of them: see `Weights`."""
+    # A kernel of CuPy's takes no null pointer: what is unused points at a zero.
+    nothing = device.xp.zeros((1, 1), "float64")
     if weights is None:
-        return [nothing, *int64(0, 0), nothing, *int64(0), nothing, *int64(0, 1)]
-    given = weights.given.astype(dtype, copy=False)
-    shift, total = weights.shift, weights.total
+        one = device.xp.zeros((1, 1), dtype)
+        return [one, *int64(0, 0), nothing, *int64(0), nothing, *int64(0, 1)]
+    given = weights.given.astype(readable(weights.given.dtype), copy=False)
+    total, shift = weights.total, weights.shift
     logarithms = shift is not None
-    if shift is not None:
-        total, shift = device.xp.log(total), shift.astype(dtype)
-    total = total.astype(dtype)
+    if shift is None:
+        shift = nothing
+    else:
+        total = device.xp.log(total)
     return [
         given, *int64(*strides(given, 2)),
         total, *int64(*strides(total, 1)),
-        nothing if shift is None else shift,
-        *int64(*((0,) if shift is None else strides(shift, 1)), logarithms),
+        shift, *int64(*strides(shift, 1), logarithms),
     ]  # fmt: skip

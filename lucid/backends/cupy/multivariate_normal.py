@@ -11,12 +11,13 @@ from typing import Any
 from lucid.backends.cupy import kernels
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import (
+    MOST_BLOCKS,
     MOST_BLOCKS_YZ,
     ceil_divide,
     int64,
     log_weights,
     parameter_sets,
-    source_type,
+    parameters_in_place,
     splits,
 )
 from lucid.backends.protocol import Array, Components
@@ -89,36 +90,37 @@ def prepare(device: CudaDevice, components: Components, dtype: Any) -> Prepared:
 
     def build() -> Prepared:
         sets, count = parameter_sets(components), components.count
-        loc, scale_tril = contiguous(
-            device, components, sets, source_type(components, dtype)
-        )
-        event, source = int(loc.shape[2]), loc.dtype
+        (loc, scale_tril), source = contiguous(device, components, sets)
+        event = int(loc.shape[2])
         whitener = device.xp.empty((sets, count, event, event), "float64")
         constants = device.xp.empty((sets, count), "float64")
         arguments = (
-            loc, scale_tril, *log_weights(components, source),
+            loc, scale_tril, *log_weights(components),
             *int64(sets, count, event), whitener, constants,
         )  # fmt: skip
-        spec = kernels.mvn_prepare(source.name)
-        device.launch(spec, (sets * count,), (128,), arguments)
+        spec = kernels.mvn_prepare(source)
+        blocks = min(sets * count, MOST_BLOCKS)
+        device.launch(spec, (blocks,), (128,), arguments)
         # A component of weight 0 leaves no trace, not even of a NaN in its loc.
         dead = (constants == -device.xp.inf)[..., None]
         return Prepared(
-            device.xp.where(dead, 0.0, loc).astype(dtype),
+            device.xp.where(dead, 0.0, loc.astype("float64")).astype(dtype),
             whitener.astype(dtype, copy=False),
             constants.astype(dtype, copy=False),
         )
 
-    result: Prepared = components.once((device.index, "whitener", dtype.name), build)
+    result: Prepared = device.kept(components, ("whitener", dtype.name), build)
     return result
 
 
 def contiguous(
-    device: CudaDevice, components: Components, sets: int, dtype: Any
-) -> list[Array]:
-    """(loc, scale_tril) of all `sets`, dense and of one dtype."""
+    device: CudaDevice, components: Components, sets: int
+) -> tuple[list[Array], str]:
+    """(loc, scale_tril) of all `sets`, dense, and the one type they have."""
     xp = device.xp
-    return [
-        xp.ascontiguousarray(xp.broadcast_to(a, (sets, *a.shape[1:])), dtype)
-        for a in components.parameters
+    parameters, source = parameters_in_place(components)
+    dense = [
+        xp.ascontiguousarray(xp.broadcast_to(a, (sets, *a.shape[1:])))
+        for a in parameters
     ]
+    return dense, source

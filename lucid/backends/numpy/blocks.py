@@ -27,11 +27,14 @@ from lucid.backends.protocol import Array, Components
 TILE = 32
 # Bytes of one buffer: with its neighbours it stays in a core's second-level cache.
 BUFFER_BYTES = 1 << 20
+# Parameters of a block that prepares its own.
+BLOCK_FACTORS = 1 << 18
 # Blocks below this many rows cost more in calls than threads win.
 FEWEST_ROWS = 1024
 
-# Multiply-adds of a matrix product that OpenBLAS computes without starting threads.
-LONE_PRODUCT = 1 << 18
+# Rows of a matrix product. BLAS starts threads of its own for a large one, which fight
+# with ours for the cores; and with the shape of a product change the bits of its rows.
+PANEL = 16
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
 
@@ -96,14 +99,18 @@ class Call:
         tile = min(self.components.count, TILE)
         rows = BUFFER_BYTES // (self.dtype.itemsize * tile)
         rows //= max(1, self.value.shape[2] // 8)  # the rows themselves need room too
+        most = self.mixtures
+        if self._kept is None:  # each block makes factors of its own
+            sizes = (a[:1].size for a in self.components.parameters)
+            most = max(1, BLOCK_FACTORS // max(self.components.count, *sizes))
         share = max(1, -(-self.samples * self.mixtures // get_num_threads()))
         rows = -(-share // -(-share // max(rows, FEWEST_ROWS)))
         rows = max(rows, FEWEST_ROWS)
         if self.samples < self.mixtures:
-            mixtures = min(self.mixtures, rows)
+            mixtures = min(self.mixtures, rows, most)
             return max(1, min(self.samples, rows // mixtures)), mixtures
         samples = max(1, min(self.samples, rows))
-        return samples, max(1, min(self.mixtures, rows // samples))
+        return samples, max(1, min(self.mixtures, rows // samples, most))
 
 
 class Block(ABC):
@@ -226,7 +233,7 @@ class VectorBlock(Block):
     def _fill(self, first: int, last: int) -> Array:
         (tile,) = self._buffers(self.call.dtype, 1, (TILE, *self.shape))
         tile = tile[: last - first]
-        for b, stacks in enumerate(self._stacks):
+        for b, stack in enumerate(self._stacks):
             into = tile[:, :, b] if self._mixtures_inside else tile[:, b]  # [K, S]
             constant = self.prepared.constant[:, min(b, self._sets - 1)]
             for k in range(first, last):
@@ -234,9 +241,8 @@ class VectorBlock(Block):
                     factor[k, ..., min(b, factor.shape[-1] - 1)]
                     for factor in self.prepared.factors
                 )
-                for start, x in stacks:
-                    pair = self.family.pair(self.call.fn, (x,), factors).reshape(-1)
-                    into[k - first, start : start + pair.size] = pair + constant[k]
+                pair = self.family.pair(self.call.fn, (stack,), factors).reshape(-1)
+                into[k - first] = pair[: into.shape[1]] + constant[k]
         return tile
 
     @property
@@ -244,25 +250,14 @@ class VectorBlock(Block):
         return int(self.prepared.constant.shape[1])
 
     @cached_property
-    def _stacks(self) -> list[list[tuple[int, Array]]]:
-        """Of each mixture: (first row, rows [n, R, D]) for all but the last few rows.
-
-        BLAS starts threads of its own for a large product, which fight with ours for
-        the cores: R rows at a time make products that it leaves on this thread.
-        """
+    def _stacks(self) -> list[Array]:
+        """The rows of each mixture as [n, PANEL, D], the last padded with zeros."""
         size = self.x.shape[0]
-        height = max(1, LONE_PRODUCT // size**2)
         values = self.x if self._mixtures_inside else self.x.swapaxes(1, 2)  # [D, S, B]
-        found = []
-        for b in range(values.shape[2]):
-            rows = np.ascontiguousarray(values[:, :, b].T)
-            whole = len(rows) // height * height
-            stacks = [
-                (0, rows[:whole].reshape(-1, height, size)),
-                (whole, rows[whole:]),
-            ]
-            found.append([(start, x) for start, x in stacks if x.size])
-        return found
+        count = -(-values.shape[1] // PANEL)
+        stacks = np.zeros((values.shape[2], count * PANEL, size), self.call.dtype)
+        stacks[:, : values.shape[1]] = values.transpose(2, 1, 0)
+        return list(stacks.reshape(-1, count, PANEL, size))
 
 
 @contextlib.contextmanager

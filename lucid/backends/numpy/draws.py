@@ -90,10 +90,15 @@ class _Job:
         head = NumpyBits(*place)
         mixture, index = self._pick(head, first, last)
         gathered = [_gather(p, mixture, index) for p in self.components.parameters]
+        family = self.components.family
+        least = np.finfo(self.values.dtype).tiny
         for d in range(self.values.shape[1]):
             bits = NumpyBits(*place, block=d) if d else head
             own = [parameter[:, d].astype(np.float64) for parameter in gathered]
-            self.values[first:last, d] = self.components.family.draw(bits, *own)
+            drawn = family.draw(bits, *own)
+            if getattr(family, "draws_above_zero", False):
+                drawn = np.maximum(drawn, least)
+            self.values[first:last, d] = drawn
 
     def _vectors(self, first: int, last: int) -> None:
         place = self.key, self.start + first, last - first

@@ -99,7 +99,7 @@ class Tracer:
         ufunc = getattr(np, name, None)
         if not isinstance(ufunc, np.ufunc):
             raise AttributeError(f"a pair formula cannot use {name}: not a NumPy ufunc")
-        boolean = all(types.endswith("->?") for types in ufunc.types)
+        boolean = "f" * ufunc.nin + "->?" in ufunc.types
         return lambda *args: Node(ufunc, args, boolean)
 
     def where(self, condition: Any, chosen: Any, other: Any) -> Node:
