@@ -81,7 +81,7 @@ __device__ T log_weight(P given, double total, double shift, bool logarithms) {
   const Index bits = __double_as_longlong(total);
   const int exponent = int(bits >> 52) - 1022;
   const int taken = exponent < -most ? -most : exponent > most ? most : exponent;
-  const T scaled = static_cast<T>(__longlong_as_double(bits - (Index(taken) << 52)));
+  const T scaled = static_cast<T>(__longlong_as_double(bits - Index(taken) * (Index(1) << 52)));
   const T relative = static_cast<T>(weight * power_of_two<Wide>(-taken)) / scaled;
   const bool normal = exponent > -1022 && exponent < 1025;
   if (normal && relative > power_of_two<T>(least)) return log(relative);

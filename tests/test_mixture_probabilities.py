@@ -136,7 +136,10 @@ def test_blocks_of_the_batch_change_nothing(
     weighted = batch if weighted == "batch" else weighted
     mixture = MixtureSameFamily(
         Categorical(RNG.uniform(size=(*weighted, 4))),
-        Normal(RNG.normal(size=(*batch, 4)), RNG.uniform(0.5, 2.0, (batch[-1], 4))),
+        Normal(
+            RNG.normal(size=(*batch, 4)),
+            RNG.uniform(0.5, 2.0, (*(1 for _ in batch), 4)),
+        ),
     )
     longer = tuple(5 if size == 1 else size for size in batch)
     names = ("cdf", "survival_function", "log_cdf", "icdf")

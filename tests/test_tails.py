@@ -125,6 +125,13 @@ def test_student_t_tails(df: float, z: float) -> None:
     assert_allclose(_tails.student_t_tail(*given), float(exact), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("df", [1e24, 1e30])
+def test_student_t_tails_become_the_normals(df: float) -> None:
+    z = np.array([45.0, 60.0, 1e5])
+    found = _tails.student_t_log_tail(FN, np.float64(df), z)
+    assert_allclose(found, FN.log_ndtr(-z), rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("df", "p"),
     [(1.0, 1e-200), (0.5, 1e-100), (2.0, 1e-300), (7.0, 1e-40), (1.0, 1e-9)],

@@ -7,6 +7,7 @@ operation or a deadlock ends it, and the call that asked fails with what it said
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -41,11 +42,12 @@ class Host:
         if COMPILER is None:
             raise RuntimeError("g++ is needed to run the kernels on the host")
         self._folder = folder
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(self._compile, (*sources, SERVE)))
-        program = self._made(
-            "kernels", [*map(str, objects), *FLAGS], *map(str, objects)
-        )
+        # One process at a time: the next one finds it made.
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                objects = [*map(str, pool.map(self._compile, (*sources, SERVE)))]
+            program = self._made("kernels", [*objects, *FLAGS], *objects)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [program],

@@ -54,7 +54,7 @@ def test_draws_are_those_of_the_cpu(backend, random, family, sets, event):
 
 
 def weighed(random, sets, count, kind, logarithms):
-    """Weights of each mixture's own, as they are or as logarithms; category 1 is not."""
+    """Weights of each mixture's own, given so or as logarithms; none of category 1."""
     given = random.uniform(0.1, 1, (sets, count)) * 3
     given[:, 1] = 0
     if not logarithms:
