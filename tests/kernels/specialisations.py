@@ -39,7 +39,7 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
         yield kernels.log_prob(family, parameters, dtype)
         for source in sources_of(dtype):
             yield kernels.per_row_mixture(family, parameters, dtype, source, dtype)
-            yield kernels.draw(family, source, dtype)
+        yield kernels.draw(family, dtype, dtype)
         yield from (kernels.prepare(family, p, dtype) for p in kernels.SOURCES)
         for event in EVENT_SIZES:
             rows = dict.fromkeys(kernels.compiled_rows(family, dtype, event))
@@ -47,6 +47,7 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
+    yield kernels.draw(family, "float16", "float32")
 
 
 def of_none() -> Iterator[Spec]:
@@ -60,8 +61,8 @@ def of_none() -> Iterator[Spec]:
         yield kernels.mvn_merge(dtype)
         yield kernels.mvn_mode(dtype)
         yield kernels.categorical_gather(dtype)
+        yield kernels.mvn_draw(dtype, dtype)
         for source in sources_of(dtype):
-            yield kernels.mvn_draw(source, dtype)
             for lanes in kernels.LANES:
                 yield kernels.categorical_log_prob(source, dtype, lanes)
             # What a weight is read as has to do with no family: one stands for all.
@@ -69,6 +70,7 @@ def of_none() -> Iterator[Spec]:
             yield from (
                 kernels.per_row_mixture("Normal", 2, dtype, source, w) for w in weighed
             )
+    yield kernels.mvn_draw("float16", "float32")
     yield kernels.draw_index()
 
 
@@ -81,6 +83,18 @@ def text(spec: Spec) -> str:
         return device_code.elementwise_text(kernel)
     numbers = re.findall(r"(?<!raw )int64 (\w+)", spec.inputs)
     return device_code.reduction_text(kernel, ndim=1, scalars=numbers)
+
+
+def programs(specs: list[Spec]) -> list[str]:
+    """The sources of many kernels; those with the same headers are one program."""
+    groups: dict[str, str] = {}
+    for spec in specs:
+        if isinstance(spec, Raw):
+            headers, entry = re.split(r"^(?=LUCID_)", spec.source, flags=re.MULTILINE)
+        else:
+            headers, entry = text(spec), ""
+        groups[headers] = groups.get(headers, "") + entry
+    return [headers + entries for headers, entries in groups.items()]
 
 
 def build(spec: Spec) -> Any:
