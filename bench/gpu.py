@@ -8,6 +8,7 @@ where a machine is taken away, and a part that the time did not suffice for says
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,9 @@ def _tests(deadline: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", "gpu", f"--junitxml={report}"]
+        if importlib.util.find_spec("xdist"):
+            # Most of the time goes into compiling, on the host's cores.
+            command += ["-n", str(max(1, min(8, record.usable_cores() // 2)))]
         left = deadline - time.monotonic()
         try:
             code = subprocess.run(command, cwd=root, timeout=max(left, 0)).returncode

@@ -44,6 +44,8 @@ class Family(Protocol):
     # 0: a scalar family, whose pair is elementwise. 1: a family of vectors, whose
     # pair takes rows [R, D] and one component's factors and gives [R].
     family_event_ndim: int
+    # Whether a draw may not be rounded to 0, where its density may be infinite.
+    draws_above_zero: bool
 
     @staticmethod
     def prepare(fn: Any, unit: float, *parameters: Array) -> tuple[Array, ...]:

@@ -68,6 +68,7 @@ inline float device_exp2f(float x) {
 class Block {
  public:
   static inline Block* current = nullptr;
+  static inline bool first_forward = false;  // flipped from launch to launch
 
   Block(const std::function<void()>& body, unsigned threads) : body_(body), fibers_(threads) {
     current = this;
@@ -87,7 +88,7 @@ class Block {
     // From barrier to barrier there and back again: a result that hangs on the order of
     // the threads between two barriers comes out wrong one way or the other.
     const unsigned last = fibers_.size() - 1;
-    bool forward = true;
+    bool forward = first_forward;
     for (bool running = true; running; forward = !forward) {
       running = false;
       for (unsigned i = 0; i <= last; ++i) {
@@ -166,6 +167,7 @@ inline void __syncthreads() {
 // device (CuPy compiles with -ftz=true) and double's are not.
 inline void launch(const std::function<void()>& body, Dim3 grid, unsigned threads, bool flush) {
   if (flush) _mm_setcsr(_mm_getcsr() | 0x8040);
+  Block::first_forward = !Block::first_forward;
   gridDim = grid;
   blockDim = {threads, 1, 1};
   for (unsigned z = 0; z < grid.z; ++z) {

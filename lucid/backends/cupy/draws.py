@@ -89,6 +89,8 @@ def draw(
         *uint64(*key, start, size), values, index,
     )  # fmt: skip
     device.launch(spec, (ceil_divide(size, _THREADS),), (_THREADS,), arguments)
+    if wide != dtype and components.family.draws_above_zero:
+        values = device.xp.maximum(values, np.finfo(dtype).tiny)
     return values.astype(dtype, copy=False), index
 
 

@@ -96,7 +96,7 @@ class _Job:
             bits = NumpyBits(*place, block=d) if d else head
             own = [parameter[:, d].astype(np.float64) for parameter in gathered]
             drawn = family.draw(bits, *own)
-            if getattr(family, "draws_above_zero", False):
+            if family.draws_above_zero:
                 drawn = np.maximum(drawn, least)
             self.values[first:last, d] = drawn
 
