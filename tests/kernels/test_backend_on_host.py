@@ -220,15 +220,18 @@ def test_the_most_probable_component(backend, random, sets, event):
     agree(log_posterior, expected_log)
 
 
-@pytest.mark.parametrize("sets", [1, 3])
-def test_multivariate_normals(backend, random, sets):
-    components = multivariate(random, sets, 4, 5, 3)
-    value = values(random, Normal, (20, 3, 5))
+@pytest.mark.parametrize(("sets", "event"), [(1, 5), (3, 5), (1, 37)])
+def test_multivariate_normals(backend, random, sets, event):
+    components = multivariate(random, sets, 4, event, 3)
+    value = values(random, Normal, (20, 3, event))
     same_mixture(backend, components, value)
     index, log_posterior = backend.mixture_mode(components, value, F32)
     expected, expected_log = CPU.mixture_mode(components, value, F32)
     np.testing.assert_array_equal(index, expected)
-    agree(log_posterior, expected_log)
+    # A posterior is a difference of squares that grow with the event's size.
+    np.testing.assert_allclose(
+        log_posterior, expected_log, rtol=1e-5, atol=2e-6 * event
+    )
 
 
 def test_multivariate_normals_split(backend, random):

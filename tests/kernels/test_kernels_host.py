@@ -261,17 +261,19 @@ def test_categorical(host: Host, dtype: str, lanes: int, count: int) -> None:
     rng = np.random.default_rng(count)
     logits = (rng.normal(size=(3, count)) * 30 + 1000).astype(dtype)
     logits[:, 1::7] = -np.inf
-    values = np.array([[0, count - 1, count // 2], [-1, count, 2**40]], np.int64)
-    out = np.empty((2, 3), dtype)
+    inside, outside = [0, count - 1, count // 2], [-1, count, 2**40]
+    values = np.array([inside, outside, inside], np.int64)
+    out = np.empty((3, 3), dtype)
     name = f"categorical{lanes}_{TYPES[dtype]}"
     # Two blocks for three rows, and the threads of each in either order.
     found, again = (
-        host(name, (2,), 256, logits, values, out, 2, 3, count)[-1] for _ in range(2)
+        host(name, (2,), 256, logits, values, out, 3, 3, count)[-1] for _ in range(2)
     )
     np.testing.assert_array_equal(again, found)
     expected = log_softmax(logits.astype(np.float64), axis=-1)[np.arange(3), values[0]]
     tolerance = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(found[0], expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(found[2], found[0])
     assert (found[1] == -np.inf).all()
     shared = np.log(np.array([0.25, 0.75], dtype))
     values = np.array([0, 1, 2, -1], np.int64)
