@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid import backends
 from lucid._device import get_default_device
 from lucid._tensor import Tensor, get_default_dtype
 from lucid.backends.protocol import Array, Backend
@@ -37,7 +38,8 @@ def parameter_arrays(
     for name, array in arrays.items():
         snapshot = backend.asarray(array, dtype=dtype)
         if array.nbytes <= SNAPSHOT_BYTES:
-            snapshot = backend.xp.array(snapshot, order="C", copy=True)
+            with backends.scope(backend):  # on the snapshot's own device
+                snapshot = backend.xp.array(snapshot, order="C", copy=True)
         snapshots[name] = read_only(snapshot)
     return backend, dtype, snapshots
 

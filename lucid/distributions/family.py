@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast, overload
 
 import numpy as np
 
+from lucid import backends
 from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Family
 from lucid.distributions._arguments import parameter_arrays, read_only
@@ -202,7 +203,7 @@ def check_parameters(
     All verdicts reach the host in one transfer: one device synchronisation.
     """
     checked = {name: rules[name] for name in arrays if name in rules}
-    with np.errstate(all="ignore"):
+    with backends.scope(backend):
         masks = [rule.holds(backend.fn, arrays[n]) for n, rule in checked.items()]
     verdicts = backend.to_numpy(backend.xp.stack([mask.all() for mask in masks]))
     for (name, rule), mask, good in zip(checked.items(), masks, verdicts, strict=True):
