@@ -205,7 +205,7 @@ def check_parameters(
     checked = {name: rules[name] for name in arrays if name in rules}
     with backends.scope(backend):
         masks = [rule.holds(backend.fn, arrays[n]) for n, rule in checked.items()]
-    verdicts = backend.to_numpy(backend.xp.stack([mask.all() for mask in masks]))
+        verdicts = backend.to_numpy(backend.xp.stack([m.all() for m in masks]))
     for (name, rule), mask, good in zip(checked.items(), masks, verdicts, strict=True):
         if not good:
             raise ValueError(_complaint(owner, backend, name, rule, arrays[name], mask))
