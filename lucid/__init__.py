@@ -182,6 +182,8 @@ if TYPE_CHECKING:
     from lucid import distributions as distributions
     from lucid._random import Generator as Generator
     from lucid._random import manual_seed as manual_seed
+    from lucid.backends.numpy.engine import get_cpu_engine as get_cpu_engine
+    from lucid.backends.numpy.engine import set_cpu_engine as set_cpu_engine
     from lucid.backends.numpy.threads import get_num_threads as get_num_threads
     from lucid.backends.numpy.threads import set_num_threads as set_num_threads
     from lucid.io import load as load
@@ -191,11 +193,13 @@ else:
     _HOMES = {
         "Generator": "lucid._random",
         "distributions": "lucid.distributions",
+        "get_cpu_engine": "lucid.backends.numpy.engine",
         "get_num_threads": "lucid.backends.numpy.threads",
         "load": "lucid.io",
         "manual_seed": "lucid._random",
         "save": "lucid.io",
         "score": "lucid.io",
+        "set_cpu_engine": "lucid.backends.numpy.engine",
         "set_num_threads": "lucid.backends.numpy.threads",
     }
 

@@ -9,13 +9,13 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_settings() -> Iterator[None]:
-    """A test that sets the number of threads or the device leaves the others theirs."""
+    """A test that sets threads, device or engine leaves the others theirs."""
     from lucid import _device
-    from lucid.backends.numpy import threads
+    from lucid.backends.numpy import engine, threads
 
-    before = threads._num_threads, _device._chosen
+    before = threads._num_threads, _device._chosen, engine._chosen
     yield
-    threads._num_threads, _device._chosen = before
+    threads._num_threads, _device._chosen, engine._chosen = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

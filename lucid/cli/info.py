@@ -10,11 +10,13 @@ from importlib import metadata
 import lucid
 from lucid._device import get_default_device
 from lucid.backends import DeviceUnavailableError, cuda_status
+from lucid.backends.numpy.engine import get_cpu_engine
 from lucid.backends.numpy.threads import get_num_threads
 
 _NEEDED = ("numpy", "scipy")
 _OPTIONAL = (
     ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+    ("numba",),
     ("nvtx",),
     ("tqdm",),
     ("pyarrow",),
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the devices, the settings that choose between them, and the versions."""
     status = cuda_status()
-    lines = [("cpu", f"{platform.machine()}, {_threads()}")]
+    lines = [("cpu", f"{platform.machine()}, {_threads()}, {_engine()}")]
     lines += [(f"cuda:{i}", name) for i, name in enumerate(status.devices)]
     if not status.available:
         lines.append(("cuda", f"not used: {status.reason}"))
@@ -61,6 +63,13 @@ def _threads() -> str:
     except ValueError as error:
         return str(error)
     return f"{count} thread{'s' * (count > 1)}"
+
+
+def _engine() -> str:
+    try:
+        return f"by {get_cpu_engine()}"
+    except (ValueError, ImportError) as error:
+        return str(error)
 
 
 def _first_found(names: tuple[str, ...]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The CPU backend: blocked NumPy over threads."""
+"""The CPU backend: NumPy arrays, and fused operations by NumPy or by Numba."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import categorical, draws, elementwise, mixture
+from lucid.backends.numpy import engine
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Components, FamilyType
 
 
 class NumpyBackend:
-    """The fused operations in NumPy; see `lucid.backends.protocol.Backend`."""
+    """NumPy arrays; see `lucid.backends.protocol.Backend`."""
 
     type = "cpu"
     index = 0
@@ -42,14 +42,14 @@ class NumpyBackend:
         out: Array | None = None,
     ) -> Array:
         """Elementwise log density of a scalar family, operands broadcast."""
-        return elementwise.log_prob(self.fn, family, value, parameters, dtype, out)
+        return engine.current().log_prob(family, value, parameters, dtype, out)
 
     def mixture_log_prob(
         self, components: Components, value: Array, dtype: Any, out: Array | None = None
     ) -> Array:
         """log Σ_k w_k p_k(x) for values [S, B, D], as [S, B]."""
         result = np.empty(value.shape[:2], dtype) if out is None else out
-        mixture.log_prob(self.fn, components, value, dtype, result)
+        engine.current().mixture_log_prob(components, value, dtype, result)
         return result
 
     def mixture_mode(
@@ -58,13 +58,13 @@ class NumpyBackend:
         """The most probable component [S, B] and its log probability."""
         index = np.empty(value.shape[:2], np.int64)
         result = np.empty(value.shape[:2], dtype)
-        mixture.mode(self.fn, components, value, dtype, result, index)
+        engine.current().mixture_mode(components, value, dtype, result, index)
         return index, result
 
     def categorical_log_prob(self, logits: Array, value: Array, dtype: Any) -> Array:
         """log softmax(logits [B or 1, K])[value [S, B]], as [S, B]."""
         result = np.empty(value.shape, dtype)
-        categorical.log_prob(logits, value, dtype, result)
+        engine.current().categorical_log_prob(logits, value, dtype, result)
         return result
 
     def draw(
@@ -76,10 +76,10 @@ class NumpyBackend:
         dtype: Any,
     ) -> tuple[Array, Array]:
         """Values [S·B, D] and component indices [S·B]."""
-        return draws.draw(components, key, start, size, dtype)
+        return engine.current().draw(components, key, start, size, dtype)
 
     def draw_index(
         self, table: Any, key: tuple[int, int], start: int, size: int
     ) -> Array:
         """Category indices [size]; row r reads table r mod B."""
-        return draws.draw_index(table, key, start, size)
+        return engine.current().draw_index(table, key, start, size)
