@@ -18,7 +18,19 @@ def own_settings() -> Iterator[None]:
     threads._num_threads, _device._chosen, engine._chosen = before
 
 
+@pytest.fixture(params=["numpy", "numba"])
+def each_engine(request: pytest.FixtureRequest) -> str:
+    """The test runs once on each engine of the CPU: `usefixtures("each_engine")`."""
+    from lucid.backends.numpy import engine
+
+    engine.set_cpu_engine(request.param)
+    name: str = request.param
+    return name
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A GPU has no engine of the CPU to choose: such a test would run twice the same.
+    items[:] = [item for item in items if not _repeats(item)]
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -28,3 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not status.available:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=f"not run: {status.reason}"))
+
+
+def _repeats(item: pytest.Item) -> bool:
+    case = getattr(item, "callspec", None)  # only tests with parameters have one
+    second = case is not None and case.params.get("each_engine") == "numba"
+    return second and item.get_closest_marker("gpu") is not None
