@@ -1,33 +1,28 @@
-"""Choose a benchmark by name; each is a module of this folder with a `main`."""
+"""`lucid bench`: the suite, or by name another command of this folder."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "cpu": "speed on the CPU, beside torch.distributions",
+    "compare": "say what got faster or slower between two result files",
     "gpu": "all that needs a GPU: tests, sanitizers, timings; one result file",
-    "memory": "peak memory on the CPU",
     "render": "write the result files as tables",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark command; its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description="Measure lucid on this machine.",
-        epilog="\n".join(f"{name:8} {text}" for name, text in COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("benchmark", choices=sorted(COMMANDS))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    chosen = parser.parse_args(argv)
-    module = importlib.import_module(f".{chosen.benchmark}", __package__)
-    return int(module.main(chosen.arguments))
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given and given[0] in COMMANDS:
+        module = importlib.import_module(f".{given[0]}", __package__)
+        return int(module.main(given[1:]))
+    from . import run
+
+    lines = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    return run.main(given, "\n".join(["in place of a suite:", *lines]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import numpy as np
 from lucid import backends, distributions
 from lucid.backends.protocol import Backend, Components, Weights
 
+from .limits import BYTES, EXP2, FMA
+
 # Classes that serve as families, one row of kernels each.
 _Class = Any
 Normal: _Class = distributions.Normal
@@ -28,9 +30,6 @@ OTHERS: tuple[_Class, ...] = (
 _KEY = (20_260_101, 0)
 # Whatever a case's size is, a sanitizer's run is done with this many of each.
 _SMALL = 300
-
-EXP2, BYTES = "exp2_per_second", "bytes_per_second"
-FMA = {"float32": "fma_float32_per_second", "float64": "fma_float64_per_second"}
 
 
 @dataclass(frozen=True)

@@ -48,19 +48,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"bench gpu: nothing was measured: {status.reason}", file=sys.stderr)
         return NO_GPU
     measures = {"tests": _tests, "timings": _timings, "sanitizer": sanitizer.run}
-    results: dict[str, Any] = {"device": _device()}
+    results: dict[str, Any] = {"device": device()}
     for part in PARTS:
         missing = "left out" if part not in arguments.only else "the run ended before"
         results[part] = {"not measured": missing}
     path = arguments.output or record.default_path("gpu")
     given = [] if arguments.only == list(PARTS) else ["--only", *arguments.only]
-    packages = ["numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc"]
+    packages = ["numpy", "scipy", "cupy", "nvidia-cuda-nvrtc"]
     for part in (part for part in PARTS if part in arguments.only):
         print(f"{part} …", flush=True)
         began = time.monotonic()
         results[part] = measures[part](deadline)
         print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
-        record.write(path, "gpu", given, packages, results)
+        record.write(path, "gpu", ["gpu", *given], packages, results)
     print(f"written to {path}")
     return int(_failed(results))
 
@@ -72,7 +72,8 @@ def _failed(results: dict[str, Any]) -> bool:
     return bool(tests.get("failed")) or any(not v["passed"] for v in verdicts)
 
 
-def _device() -> dict[str, Any]:
+def device() -> dict[str, Any]:
+    """What the GPU in use is."""
     import cupy
 
     runtime = cupy.cuda.runtime

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+EXP2, BYTES = "exp2_per_second", "bytes_per_second"
+FMA = {"float32": "fma_float32_per_second", "float64": "fma_float64_per_second"}
+_SHORT = {EXP2: "exp", BYTES: "memory", **dict.fromkeys(FMA.values(), "issue")}
 
 _BLOCKS_PER_SM, _THREADS, _ROUNDS, _CHAINS = 8, 256, 4096, 8
 _COPY_BYTES = 1 << 30
@@ -43,10 +49,38 @@ def measure() -> dict[str, float]:
     source = cupy.zeros(_COPY_BYTES // 4, cupy.float32)
     target = cupy.empty_like(source)
     return {
-        "exp2_per_second": rate("lucid_bench_exp2", cupy.float32),
-        "fma_float32_per_second": rate("lucid_bench_fma32", cupy.float32),
-        "fma_float64_per_second": rate("lucid_bench_fma64", cupy.float64),
-        "bytes_per_second": (
-            2 * _COPY_BYTES / seconds(lambda: cupy.copyto(target, source))
-        ),
+        EXP2: rate("lucid_bench_exp2", cupy.float32),
+        FMA["float32"]: rate("lucid_bench_fma32", cupy.float32),
+        FMA["float64"]: rate("lucid_bench_fma64", cupy.float64),
+        BYTES: (2 * _COPY_BYTES / seconds(lambda: cupy.copyto(target, source))),
+    }
+
+
+def binding(
+    cell: Mapping[str, Any], measured: Mapping[str, float]
+) -> tuple[str, float]:
+    """The limit that binds a cell of the suites, and the least time that it allows."""
+    least = {name: amount / measured[name] for name, amount in _needs(cell).items()}
+    name = max(least, key=lambda name: least[name])
+    return _SHORT[name], least[name]
+
+
+def _needs(cell: Mapping[str, Any]) -> dict[str, float]:
+    """What a chip must do at the very least: arithmetic, values read and written."""
+    rows, count, event = float(cell["n"]), float(cell["k"]), float(cell["d"])
+    case, item = cell["case"], np.dtype(cell["dtype"]).itemsize
+    if case == "draws":
+        return {BYTES: item * rows}
+    if case == "categorical-shared":
+        return {BYTES: (8 + item) * rows}  # int64 in, a log probability out
+    pairs = rows * count
+    exponentials = {EXP2: pairs} if cell["dtype"] == "float32" else {}
+    if case == "categorical":
+        return {BYTES: item * pairs, **exponentials}
+    values_per_row = 3 * count + 2 if case == "mdn" else event + 1
+    # Subtract, scale, square and add: two fused operations' time.
+    return {
+        FMA[cell["dtype"]]: 2 * pairs * event,
+        BYTES: item * rows * values_per_row,
+        **exponentials,
     }

@@ -1,108 +1,130 @@
-"""Peak memory of a large mixture's log_prob on the CPU, beyond input and output."""
+"""Memory of this process: the peak of one call, and a limit that keeps it alive."""
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import resource
+import contextlib
+import ctypes
+import math
+import re
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import record
-
-ROWS = 10_000_000
-COMPONENTS = 1024
-LIMIT_MB = 100.0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exits with 1 when the peak exceeds the limit."""
-    parser = argparse.ArgumentParser(prog="python -m bench memory", description=__doc__)
-    parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--components", type=int, default=COMPONENTS)
-    parser.add_argument("--output", type=Path, help="the result file (JSON)")
-    arguments = parser.parse_args(argv)
-    # A process of its own, started anew: its peak is the call's and nobody else's.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        result = pool.submit(measure, arguments.rows, arguments.components).result()
-    print(
-        f"log_prob of {result['rows']:,} float32 values under "
-        f"{result['components']:,} normal components: "
-        f"{result['extra_mb']:.1f} MB beyond {result['input_and_output_mb']:.1f} MB of "
-        f"input and output (an N×K array: {result['n_by_k_mb']:,.0f} MB), "
-        f"{result['seconds']:.1f} s"
-    )
-    path = arguments.output
-    if path is None and (arguments.rows, arguments.components) == (ROWS, COMPONENTS):
-        path = record.default_path("memory")
-    if path is not None:
-        given = [f"--rows {arguments.rows}", f"--components {arguments.components}"]
-        record.write(path, "memory", given, ["numpy", "scipy"], [result])
-        print(f"written to {path}")
-    return 0 if result["extra_mb"] <= LIMIT_MB else 1
+# What a call may take of the memory that is free: others need some, too.
+_SHARE = 0.8
+_RSS, _PEAK, _SIZE = "VmRSS", "VmHWM", "VmSize"
+_SIGNS = (
+    "out of memory",
+    "out_of_memory",
+    "outofmemory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "unable to allocate",
+    "resource_exhausted",
+    "bad_alloc",
+)
+_ASKED = re.compile(r"allocat\w*\D*?([\d.,]*\d)\.?\s*(bytes|[KMGTP]i?B)", re.IGNORECASE)
 
 
-def measure(rows: int, components: int) -> dict[str, Any]:
-    """Megabytes that one first call of log_prob adds to its input and output."""
-    import numpy as np
+def peak_above(call: Callable[[], Any]) -> tuple[int | None, Any]:
+    """Bytes that a call holds at its peak above what is held before; its result.
 
-    import lucid
-    from lucid.distributions import Categorical, MixtureSameFamily, Normal
-
-    generator = np.random.default_rng(20_241_201)
-    loc = generator.standard_normal(components, dtype=np.float32) * 3
-    scale = generator.random(components, dtype=np.float32) + np.float32(0.5)
-    weights = generator.random(components, dtype=np.float32) + np.float32(0.1)
-    distribution = MixtureSameFamily(
-        Categorical(probs=lucid.asarray(weights, device="cpu")),
-        Normal(lucid.asarray(loc, device="cpu"), lucid.asarray(scale, device="cpu")),
-    )
-    values = np.empty(rows, dtype=np.float32)
-    generator.standard_normal(out=values, dtype=np.float32)
-    out = np.full(rows, np.nan, dtype=np.float32)  # written, so that it is resident
-    value, result = (lucid.asarray(part, device="cpu") for part in (values, out))
-    # Nothing is warmed up: the working buffers and lazy imports count as extra.
-    before = _resident_mb()
-    start = time.perf_counter()
-    distribution.log_prob(value, out=result)
-    seconds = time.perf_counter() - start
-    extra = _peak_mb() - before
-    if not np.isfinite(out).all():
-        raise SystemExit("the result was not written to `out`, or is not finite")
-    return {
-        "rows": rows,
-        "components": components,
-        "dtype": "float32",
-        "extra_mb": extra,
-        "input_and_output_mb": (values.nbytes + out.nbytes) / 1e6,
-        "n_by_k_mb": rows * components * 4 / 1e6,
-        "seconds": seconds,
-    }
+    Linux keeps that peak and starts it anew when asked to; elsewhere None. What
+    allocators keep for later is given back first, as far as they can.
+    """
+    _trim()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return None, call()
+    before = _status(_RSS)
+    result = call()
+    peak = _status(_PEAK)
+    if before is None or peak is None:
+        return None, result
+    return max(0, peak - before), result
 
 
-def _status_mb(field: str) -> float | None:
-    """A field of Linux's own record of this process; None elsewhere."""
+def free_bytes() -> int | None:
+    """Memory that is still to be had here; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    free = [_kibibytes(line) for line in lines if line.startswith("MemAvailable:")]
+    return min([*free, *_left_to_the_group()], default=None)
+
+
+@contextlib.contextmanager
+def limited(room: int | None) -> Iterator[None]:
+    """At most `room` bytes more of address space, so that a call fails and not dies.
+
+    A system that hands out more memory than it has would end the process instead.
+    """
+    held = _status(_SIZE)
+    if room is None or held is None:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = held + int(_SHARE * room)
+    bounds = [limit, *(old for old in (soft, hard) if old != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(bounds), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory was asked for and not to be had."""
+    text = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in _SIGNS)
+
+
+def asked_for(error: BaseException) -> str | None:
+    """The size that an error says was asked for."""
+    found = _ASKED.search(str(error))
+    if found is None:
+        return None
+    number, unit = found[1].replace(",", ""), found[2]
+    return size(float(number)) if unit.lower() == "bytes" else f"{number} {unit}"
+
+
+def size(count: float) -> str:
+    """So many bytes, for people: "372.5 GiB"."""
+    step = min(4, int(math.log(max(count, 1), 1024)))
+    return f"{count / 1024**step:.4g} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[step]}"
+
+
+def _status(field: str) -> int | None:
+    """A field of Linux's own record of this process, in bytes; None elsewhere."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    (line,) = (line for line in lines if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024 / 1e6
+    return next((_kibibytes(at) for at in lines if at.startswith(f"{field}:")), None)
 
 
-def _peak_mb() -> float:
-    # Not ru_maxrss on Linux: it keeps the parent's peak from before the exec.
-    peak = _status_mb("VmHWM")
-    if peak is not None:
-        return peak
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+def _kibibytes(line: str) -> int:
+    return int(line.split()[1]) * 1024
 
 
-def _resident_mb() -> float:
-    """Resident now: at most the peak so far, so the extra is never understated."""
-    resident = _status_mb("VmRSS")
-    return _peak_mb() if resident is None else resident
+def _left_to_the_group() -> list[int]:
+    """What a container's limit leaves."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        most = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = (group / "memory.current").read_text(encoding="ascii").strip()
+        return [max(0, int(most) - int(used))] if most != "max" else []
+    except (OSError, ValueError):
+        return []
+
+
+def _trim() -> None:
+    """Let the C library give unused memory back."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -6,10 +6,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+# Packages that are installed under several names.
+_DISTRIBUTIONS = {"cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy")}
 
 _HOUSE = Path(__file__).resolve().parent.parent
 
@@ -27,16 +32,22 @@ def default_path(benchmark: str) -> Path:
 
 
 def write(
-    path: Path, benchmark: str, arguments: list[str], packages: list[str], results: Any
+    path: Path,
+    benchmark: str,
+    arguments: Sequence[str],
+    packages: Sequence[str],
+    results: Any,
+    **more: Any,
 ) -> None:
-    """Writes one result file, whole or not at all."""
+    """Writes one result file, whole or not at all; `more` are fields of its own."""
     document = {
         "benchmark": benchmark,
-        "command": " ".join(["python -m bench", benchmark, *arguments]),
+        "command": shlex.join(["python", "-m", "bench", *arguments]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "machine": _machine(),
+        "machine": machine(),
         "versions": _versions(packages),
+        **more,
         "results": results,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +80,8 @@ def _git(root: Path | None, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What this machine is."""
     return {
         "cpu": _cpu_model(),
         "cores": usable_cores(),
@@ -102,12 +114,17 @@ def _memory_bytes() -> int:
         return 0
 
 
-def _versions(packages: list[str]) -> dict[str, str | None]:
+def _versions(packages: Sequence[str]) -> dict[str, str | None]:
     """Each package's version; None for one that is absent."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in packages:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
+        found = (_version(other) for other in _DISTRIBUTIONS.get(name, (name,)))
+        versions[name] = next(filter(None, found), None)
     return versions
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,17 +1,25 @@
-"""Turns bench/results/*.json into tables: its README.md and a block of the house's."""
+"""Turns bench/results/*.json into pages and plots, and says where these differ."""
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import record
+from lucid.io.writer import NewFile
+
+from . import plot, record, report
+from .document import load, origin
+from .report import NOT_MEASURED
 
 BEGIN = "<!-- measured: begin (written by `python -m bench render`) -->"
 END = "<!-- measured: end -->"
-NOT_MEASURED = "not measured"
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+# The result file of `python -m bench gpu`, which has a form of its own.
+GPU = "gpu"
+
+Documents = dict[str, dict[str, Any]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,113 +28,180 @@ def main(argv: list[str] | None = None) -> int:
     root = record.checkout()
     if root is None:
         raise SystemExit("bench/results is part of a checkout; there is none here")
-    for path, text in pages(root).items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    try:
+        files = pages(root) | plots(root)
+    except ValueError as error:
+        raise SystemExit(f"bench render: {error}") from error
+    folder = plot_folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        with NewFile(path) as file:
+            file.write(text.encode())
         print(f"written to {path}")
+    for path in sorted(set(folder.glob("*.svg")) - files.keys()):
+        path.unlink()
+        print(f"removed {path}")
     return 0
+
+
+def plot_folder(root: Path) -> Path:
+    return root / "bench" / "results" / "plots"
 
 
 def pages(root: Path) -> dict[Path, str]:
     """The text of every page that shows results, as it should be."""
-    results = root / "bench" / "results"
-    documents = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(results.glob("*.json"))
-    }
-    page = "\n".join([*_page(documents), ""])
+    documents, gpu = _documents(root)
     readme = root / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    block = "\n".join(_summary(documents))
+    block = "\n".join(_block(documents, gpu))
     return {
-        results / "README.md": page,
+        root / "bench" / "results" / "README.md": "\n".join(
+            [*_page(documents, gpu), ""]
+        ),
         readme: f"{before}{BEGIN}\n\n{block}\n{END}{after}",
     }
 
 
-def _page(documents: dict[str, Any]) -> list[str]:
+def plots(root: Path) -> dict[Path, str]:
+    """The text of every plot, as it should be; needs matplotlib if there is any."""
+    return {
+        plot_folder(root) / f"{stem}-{name}.svg": text
+        for stem, document in _documents(root)[0].items()
+        for name, text in plot.svgs(document["results"]).items()
+    }
+
+
+def _documents(root: Path) -> tuple[Documents, dict[str, Any] | None]:
+    """The results of `lucid bench` by their file's name, and those of `bench gpu`."""
+    documents, gpu = {}, None
+    for path in sorted((root / "bench" / "results").glob("*.json")):
+        try:
+            document = load(path, mapping=path.stem == GPU)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected results of `lucid bench --json`, but {error}; "
+                "measure again, or move the file out of this folder"
+            ) from error
+        if path.stem == GPU:
+            gpu = document
+        else:
+            documents[path.stem] = document
+    return documents, gpu
+
+
+def _page(documents: Documents, gpu: dict[str, Any] | None) -> list[str]:
     """All that was measured, with the machine and the command of each."""
     lines = [
         "# Measured results",
         "",
         "Written by `python -m bench render` from the JSON files in this folder, each",
-        "written by the command it names.",
+        "written by the command it names. Speeds are by the medians of the times, in",
+        "millions a second of what the section says, the latency in µs a call. In bold",
+        "the best peer; in brackets, how many times as fast as that lucid is. Unless a",
+        "row says otherwise, the components' means are spread over 3 standard",
+        "deviations, the rows are in random order and nothing is offset. A result was",
+        "checked before its time counts; errors are in units of u·B, u the rounding",
+        "unit and B the condition of the sum. lucid compiles with Numba on the CPU and",
+        "runs on CuPy on a GPU; lucid (NumPy) is what runs on the CPU without Numba.",
         "",
     ]
-    for title, name, table in SECTIONS:
-        lines += [f"## {title}", ""]
-        if name in documents:
-            lines += [*table(documents[name]), "", _origin(documents[name]), ""]
-        else:
-            lines += [f"{NOT_MEASURED.capitalize()}.", ""]
+    for stem, document in documents.items():
+        lines += [f"## {_device(document)}: {stem}.json", "", origin(document), ""]
+        if document.get("limits"):
+            rates = (f"{name} {rate:.3g}" for name, rate in document["limits"].items())
+            lines += [f"The device's limits, in the same run: {', '.join(rates)}.", ""]
+        lines += [*report.summary(_sections(document)), ""]
+        for title, cells in _sections(document):
+            unit = "" if cells[0]["unit"] == "calls" else f" ({cells[0]['unit']})"
+            lines += [f"### {title}{unit}", ""]
+            for name, heading in _pictures(cells):
+                lines += [f"![{heading}](plots/{stem}-{name}.svg)", ""]
+            lines += [*report.section(cells), ""]
+    for device in DEVICES.values():
+        if device not in map(_device, documents.values()):
+            lines += [f"## {device}", "", f"{NOT_MEASURED.capitalize()}.", ""]
+    lines += ["## GPU: tests, sanitizers and timings", ""]
+    if gpu is None:
+        lines += [f"{NOT_MEASURED.capitalize()}.", ""]
+    else:
+        lines += [*_gpu(gpu), *_timings(gpu), "", origin(gpu), ""]
     return lines[:-1]
 
 
-def _summary(documents: dict[str, Any]) -> list[str]:
-    """The same tables without their origins, for the house's README."""
+def _block(documents: Documents, gpu: dict[str, Any] | None) -> list[str]:
+    """The headlines, for the house's README."""
     lines = []
-    for title, name, table in SECTIONS:
-        if name in documents:
-            lines += [f"{title}.", "", *table(documents[name]), ""]
-        else:
-            lines += [f"{title}: {NOT_MEASURED}.", ""]
+    for device in DEVICES.values():
+        found = [d for d in documents.values() if _device(d) == device]
+        if not found:
+            lines += [f"{device}, beside its peers: {NOT_MEASURED}.", ""]
+            continue
+        cells = [cell for document in found for cell in document["results"]]
+        where = dict.fromkeys(map(_short_origin, found))
+        lines += [
+            f"{device}: {'; '.join(where)}. Millions a second, or for one value µs a",
+            "call. In brackets: how many times as fast as the best of all peers.",
+            "",
+            *report.headlines(cells),
+            "",
+        ]
+    if gpu is None:
+        lines += [f"GPU, tests and sanitizers: {NOT_MEASURED}.", ""]
+    else:
+        lines += [*_gpu(gpu), ""]
     return lines
 
 
-def _cpu(document: dict[str, Any]) -> list[str]:
-    lines = [
-        "| log_prob, normal components | lucid | torch eager | lucid is |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for result in document["results"]:
-        rate = result["million_pairs_per_second"]
-        ratio = result["times_as_fast_as_torch"]
-        compared = (
-            f"{rate['torch']:,.0f} | {ratio:.1f} times as fast"
-            if ratio is not None
-            else f"{NOT_MEASURED} | {NOT_MEASURED}"
-        )
-        lines.append(
-            f"| {result['dtype']}, N = {result['rows']:,}, K = {result['components']:,}"
-            f" | {rate['lucid']:,.0f} | {compared} |"
-        )
-    return lines
+def _sections(document: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for title, suite, case in report.SECTIONS:
+        cells = report.cells_of(document["results"], suite, case)
+        if cells:
+            yield title, cells
 
 
-def _memory(document: dict[str, Any]) -> list[str]:
-    lines = [
-        "| log_prob, normal components | beyond input, output | an N×K array | time |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {result['dtype']}, N = {result['rows']:,}, K = {result['components']:,} | "
-        f"{result['extra_mb']:.1f} MB | {result['n_by_k_mb']:,.0f} MB | "
-        f"{result['seconds']:.1f} s |"
-        for result in document["results"]
-    ]
-    return lines
+def _pictures(cells: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for panel in plot.PANELS:
+        if plot.chosen(panel, cells):
+            yield panel.name, panel.title
+
+
+def _device(document: dict[str, Any]) -> str:
+    return DEVICES[str(document["device"]).partition(":")[0]]
+
+
+def _short_origin(document: dict[str, Any]) -> str:
+    machine = document["machine"]
+    device = machine.get("gpu", {}).get("name") or machine["cpu"]
+    return (
+        f"{device}, {document['threads']} threads, {document['date'][:10]}, "
+        f"commit {document['commit'] or 'unknown'}"
+    )
 
 
 def _gpu(document: dict[str, Any]) -> list[str]:
+    """What `bench gpu` found, without its timings."""
     results = document["results"]
     device, tests, tools = results["device"], results["tests"], results["sanitizer"]
-    lines = [
-        f"{device['name']} (compute capability {device['compute_capability']}, "
-        f"{device['memory_gib']} GiB, driver {device['driver']}).",
-        "",
-        f"- tests: {_left_out(tests) or _counts(tests)}",
-    ]
     verdicts = [
         f"{name} {'passed' if verdict['passed'] else 'FAILED'}"
         for name, verdict in tools.items()
         if isinstance(verdict, dict)
     ]
-    lines += [f"- compute-sanitizer: {_left_out(tools) or ', '.join(verdicts)}"]
-    timings = results["timings"]
+    return [
+        f"{device['name']} (compute capability {device['compute_capability']}, "
+        f"{device['memory_gib']} GiB, driver {device['driver']}).",
+        "",
+        f"- tests: {_left_out(tests) or _counts(tests)}",
+        f"- compute-sanitizer: {_left_out(tools) or ', '.join(verdicts)}",
+    ]
+
+
+def _timings(document: dict[str, Any]) -> list[str]:
+    timings = document["results"]["timings"]
     if _left_out(timings):
-        return [*lines, f"- timings: {_left_out(timings)}"]
-    lines += [
+        return [f"- timings: {_left_out(timings)}"]
+    lines = [
         "",
         "| timing | rate | of the limit that binds |",
         "| --- | ---: | ---: |",
@@ -151,22 +226,3 @@ def _counts(tests: dict[str, Any]) -> str:
         f"{tests['passed']} passed, {tests['failed']} failed, "
         f"{tests['not_run']} not run"
     )
-
-
-def _origin(document: dict[str, Any]) -> str:
-    machine, versions = document["machine"], document["versions"]
-    packages = ", ".join(
-        f"{package} {version or 'absent'}" for package, version in versions.items()
-    )
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{machine['system']}; {packages}; {document['date'][:10]}, commit "
-        f"{document['commit'] or 'unknown'}: `{document['command']}`"
-    )
-
-
-SECTIONS = (
-    ("CPU, million (value, component) pairs per second, medians of five", "cpu", _cpu),
-    ("CPU, peak memory", "memory", _memory),
-    ("GPU", "gpu", _gpu),
-)

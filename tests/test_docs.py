@@ -118,8 +118,26 @@ def test_links_and_commands_lead_somewhere(text: str) -> None:
         assert name in bench.__main__.COMMANDS
 
 
+DRIFTED = "differs from the measurements: run `python -m bench render`"
+
+
 def test_figures_are_those_of_the_result_files() -> None:
     for path, text in render.pages(HOUSE).items():
-        assert path.read_text(encoding="utf-8") == text, (
-            f"{path.name} differs from the measurements: run `python -m bench render`"
-        )
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} {DRIFTED}"
+
+
+def test_plots_are_those_of_the_result_files() -> None:
+    pytest.importorskip("matplotlib")
+    plots = render.plots(HOUSE)
+    assert set(render.plot_folder(HOUSE).glob("*.svg")) == plots.keys(), DRIFTED
+    for path, text in plots.items():
+        assert path.read_bytes() == text.encode(), f"{path.name} {DRIFTED}"
+
+
+def test_each_plot_of_the_results_is_there() -> None:
+    folder = HOUSE / "bench" / "results"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\]\((plots/[^)]+)\)", page))
+    assert {path.relative_to(folder).as_posix() for path in folder.glob("plots/*")} == (
+        shown
+    )

@@ -7,12 +7,13 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
 from lucid import _random, distributions
 from lucid._random import Generator
-from lucid.backends.numpy import draws, threads
+from lucid.backends.numpy import draws, engine, threads
 from lucid.backends.numpy.philox import NumpyBits
 from lucid.backends.protocol import Components, Weights
 from lucid.backends.tables import IndexTable
@@ -25,7 +26,10 @@ from lucid.distributions import (
     Poisson,
     StudentT,
     Uniform,
+    _draws,
 )
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 RNG = np.random.default_rng(7)
 KEY = (20250101, 3)
@@ -91,10 +95,12 @@ def _threads() -> Iterator[None]:
 def test_blocks_and_threads_change_nothing(
     case: Components, block: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values, indices = draws.draw(case, KEY, 10, 600, F64)
+    values, indices = engine.current().draw(case, KEY, 10, 600, F64)
+    if engine.get_cpu_engine() == "numba":
+        monkeypatch.setattr("lucid.backends.numba.draws._ROWS", block)
     monkeypatch.setattr(draws._Job, "block_rows", lambda _: block)
     threads.set_num_threads(workers)
-    again, same = draws.draw(case, KEY, 10, 600, F64)
+    again, same = engine.current().draw(case, KEY, 10, 600, F64)
     assert np.array_equal(values, again)
     assert np.array_equal(indices, same)
     assert len(np.unique(values)) > 1
@@ -103,10 +109,10 @@ def test_blocks_and_threads_change_nothing(
 @cases
 def test_a_draw_in_parts_is_the_whole_draw(case: Components) -> None:
     size = 4 * case.batch
-    values, indices = draws.draw(case, KEY, 5, size, F64)
+    values, indices = engine.current().draw(case, KEY, 5, size, F64)
     cut = 3 * case.batch
-    parts = [draws.draw(case, KEY, 5, cut, F64)]
-    parts.append(draws.draw(case, KEY, 5 + cut, size - cut, F64))
+    parts = [engine.current().draw(case, KEY, 5, cut, F64)]
+    parts.append(engine.current().draw(case, KEY, 5 + cut, size - cut, F64))
     assert np.array_equal(values, np.concatenate([part[0] for part in parts]))
     assert np.array_equal(indices, np.concatenate([part[1] for part in parts]))
 
@@ -115,7 +121,7 @@ def test_a_draw_in_parts_is_the_whole_draw(case: Components) -> None:
 def test_the_picked_component_alone_is_drawn_from(case: Components) -> None:
     """Each row equals the draw, from the same bits, of its component on its own."""
     size, batch = 2 * case.batch + 30 // case.batch * case.batch, case.batch
-    values, indices = draws.draw(case, KEY, 0, size, F64)
+    values, indices = engine.current().draw(case, KEY, 0, size, F64)
     table = None
     if case.weights is not None:
         relative = case.weights.relative()
@@ -130,12 +136,16 @@ def test_the_picked_component_alone_is_drawn_from(case: Components) -> None:
         k = int(indices[row])
         own = tuple(p[row % batch, k][None, None] for p in case.parameters)
         alone = Components(case.family, own, None, 1)
-        assert np.array_equal(draws.draw(alone, KEY, row, 1, F64)[0][0], values[row])
+        assert np.array_equal(
+            engine.current().draw(alone, KEY, row, 1, F64)[0][0], values[row]
+        )
 
 
 def test_a_normal_is_box_and_mullers_of_words_1_and_2() -> None:
     loc, scale = np.array([[[3.0]]]), np.array([[[0.5]]])
-    values, _ = draws.draw(Components(Normal, (loc, scale), None, 1), KEY, 9, 200, F64)
+    values, _ = engine.current().draw(
+        Components(Normal, (loc, scale), None, 1), KEY, 9, 200, F64
+    )
     for value, words in zip(values[:, 0], NumpyBits(KEY, 9, 200).words(0), strict=True):
         radius = math.sqrt(-2 * math.log(((int(words[1]) >> 11) + 1) / 2**53))
         angle = 2 * math.pi * (int(words[2]) >> 11) / 2**53
@@ -206,10 +216,20 @@ def test_version_1_draws_these_values(
     assert _random.BITS_VERSION == 1
     arrays = tuple(np.full((1, 1, 2), parameter) for parameter in parameters)
     parts = Components(family, arrays, None, 1)
-    values, _ = draws.draw(parts, (12345, 6), 2**40, 4, F64)
+    values, _ = engine.current().draw(parts, (12345, 6), 2**40, 4, F64)
     assert values.ravel() == pytest.approx(
         np.array(expected.split(), dtype=F64), rel=1e-11
     )
+
+
+def test_the_angles_cosine_is_within_three_ulp() -> None:
+    """Also beside its zeros, where an angle rounded to 2πu would have no digit left."""
+    near = np.array([i * 2**51 + j for i in range(4) for j in range(-20, 21)][20:])
+    angles = np.concatenate([near, RNG.integers(0, 2**53, 3000)]).astype(np.uint64)
+    cosines = _draws._cosine_of_turn(angles << np.uint64(11))
+    for angle, cosine in zip(angles.tolist(), cosines.tolist(), strict=True):
+        exact = mpmath.cospi(mpmath.mpf(angle) / 2**52)
+        assert abs(cosine - exact) <= 3 * math.ulp(float(exact))
 
 
 def test_a_multivariate_normal_maps_the_normals_of_its_blocks() -> None:
@@ -218,24 +238,24 @@ def test_a_multivariate_normal_maps_the_normals_of_its_blocks() -> None:
         MultivariateNormal, (loc[None, None], factor[None, None]), None, 1
     )
     plain = Components(Normal, (np.zeros((1, 1, 2)), np.ones((1, 1, 2))), None, 1)
-    normals, _ = draws.draw(plain, KEY, 3, 100, F64)
-    values, _ = draws.draw(whole, KEY, 3, 100, F64)
+    normals, _ = engine.current().draw(plain, KEY, 3, 100, F64)
+    values, _ = engine.current().draw(whole, KEY, 3, 100, F64)
     assert values == pytest.approx(loc + normals @ factor.T, rel=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_draws_are_rounded_once(dtype: type) -> None:
     case = CASES["Normal"]
-    values, indices = draws.draw(case, KEY, 0, 100, np.dtype(dtype))
+    values, indices = engine.current().draw(case, KEY, 0, 100, np.dtype(dtype))
     assert values.dtype == dtype
     assert indices.dtype == np.int64
-    exact, _ = draws.draw(case, KEY, 0, 100, F64)
+    exact, _ = engine.current().draw(case, KEY, 0, 100, F64)
     assert np.array_equal(values, exact.astype(dtype))
 
 
 @cases
 def test_nothing_drawn_is_empty(case: Components) -> None:
-    values, indices = draws.draw(case, KEY, 0, 0, F64)
+    values, indices = engine.current().draw(case, KEY, 0, 0, F64)
     assert values.shape == (0, case.parameters[0].shape[2])
     assert indices.shape == (0,)
 
@@ -248,8 +268,8 @@ def test_repeated_views_draw_what_copies_draw() -> None:
     views = Components(Normal, (loc, scale), weights[0], 6)
     copies = Components(Normal, (loc.copy(), scale.copy()), weights[1], 6)
     for one, other in zip(
-        draws.draw(views, KEY, 0, 60, F64),
-        draws.draw(copies, KEY, 0, 60, F64),
+        engine.current().draw(views, KEY, 0, 60, F64),
+        engine.current().draw(copies, KEY, 0, 60, F64),
         strict=True,
     ):
         assert np.array_equal(one, other)
@@ -261,7 +281,7 @@ def test_a_dead_component_is_never_drawn_whatever_it_holds() -> None:
         log_weights = np.log([[0.0, 0.5, 0.0, 0.5, 0.0]])
     weights = Weights.normalised(log_weights)
     dead = Components(Normal, (loc, np.ones((1, 5, 1))), weights, 1)
-    values, indices = draws.draw(dead, KEY, 0, 50_000, F64)
+    values, indices = engine.current().draw(dead, KEY, 0, 50_000, F64)
     assert set(indices.tolist()) == {1, 3}
     assert np.isfinite(values).all()
 
@@ -276,7 +296,9 @@ def test_a_dead_component_is_never_drawn_whatever_it_holds() -> None:
 )
 def test_a_rejection_ends_where_there_is_no_law(family: Any, parameters: Any) -> None:
     arrays = tuple(np.array(p).reshape(5, 1, 1) for p in parameters)
-    values, _ = draws.draw(Components(family, arrays, None, 5), KEY, 0, 50, F64)
+    values, _ = engine.current().draw(
+        Components(family, arrays, None, 5), KEY, 0, 50, F64
+    )
     assert np.isnan(values.reshape(10, 5)[:, :4]).all()
     assert np.isfinite(values.reshape(10, 5)[:, 4]).all()
 
@@ -297,18 +319,18 @@ def test_a_gamma_stays_in_its_support(dtype: Any, rate: float) -> None:
 def test_no_other_draw_is_kept_from_zero() -> None:
     arrays = (np.zeros((1, 1, 1)), np.full((1, 1, 1), 1e-6))
     parts = Components(Uniform, arrays, None, 1)
-    values, _ = draws.draw(parts, KEY, 0, 1000, np.dtype(np.float16))
+    values, _ = engine.current().draw(parts, KEY, 0, 1000, np.dtype(np.float16))
     assert (values <= np.float16(1e-6)).all()
     parts = Components(Bernoulli, (np.zeros((1, 1, 1)),), None, 1)
-    values, _ = draws.draw(parts, KEY, 0, 1000, np.dtype(np.float32))
+    values, _ = engine.current().draw(parts, KEY, 0, 1000, np.dtype(np.float32))
     assert set(values.ravel().tolist()) == {0.0, 1.0}
 
 
 def test_infinite_degrees_of_freedom_draw_normals() -> None:
     loc, scale = np.full((1, 1, 1), 2.0), np.full((1, 1, 1), 0.5)
     infinite = Components(StudentT, (np.full((1, 1, 1), np.inf), loc, scale), None, 1)
-    values, _ = draws.draw(infinite, KEY, 0, 1000, F64)
-    normals, _ = draws.draw(
+    values, _ = engine.current().draw(infinite, KEY, 0, 1000, F64)
+    normals, _ = engine.current().draw(
         Components(Normal, (loc, scale), None, 1), KEY, 0, 1000, F64
     )
     np.testing.assert_allclose(values, normals, rtol=1e-13)
@@ -316,16 +338,20 @@ def test_infinite_degrees_of_freedom_draw_normals() -> None:
 
 def test_a_poisson_of_rate_zero_is_zero() -> None:
     arrays = (np.zeros((1, 1, 1)),)
-    values, _ = draws.draw(Components(Poisson, arrays, None, 1), KEY, 0, 1000, F64)
+    values, _ = engine.current().draw(
+        Components(Poisson, arrays, None, 1), KEY, 0, 1000, F64
+    )
     assert (values == 0).all()
 
 
 def test_indices_read_word_0_of_their_row() -> None:
     table = IndexTable.from_weights(RNG.uniform(size=(3, 50)))
-    found = draws.draw_index(table, KEY, 12, 40_000)
+    found = engine.current().draw_index(table, KEY, 12, 40_000)
     words = NumpyBits(KEY, 12, 40_000).words(0)[:, 0]
     assert np.array_equal(found, table.find(words))
-    assert np.array_equal(found[20_001:], draws.draw_index(table, KEY, 20_013, 19_999))
+    assert np.array_equal(
+        found[20_001:], engine.current().draw_index(table, KEY, 20_013, 19_999)
+    )
 
 
 PEAK_CASES = {
@@ -340,10 +366,14 @@ PEAK_CASES = {
 @pytest.mark.parametrize(("case", "size"), PEAK_CASES.values(), ids=PEAK_CASES.keys())
 def test_memory_is_that_of_a_block(case: Components, size: int) -> None:
     threads.set_num_threads(2)
-    draws.draw(case, KEY, 0, 1 if case.batch == 1 else size, np.dtype(np.float32))
+    engine.current().draw(
+        case, KEY, 0, 1 if case.batch == 1 else size, np.dtype(np.float32)
+    )
     tracemalloc.start()
     try:
-        values, indices = draws.draw(case, KEY, 0, size, np.dtype(np.float32))
+        values, indices = engine.current().draw(
+            case, KEY, 0, size, np.dtype(np.float32)
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

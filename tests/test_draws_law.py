@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lucid.backends.numpy import draws
+from lucid.backends.numpy import engine
 from lucid.backends.numpy.philox import NumpyBits
 from lucid.backends.protocol import Components, Weights
 from lucid.backends.tables import IndexTable
@@ -38,6 +38,7 @@ from lucid.distributions import (
     _draws,
 )
 
+engines = pytest.mark.usefixtures("each_engine")
 CHECKS = 1000
 ALARM = 1e-6 / CHECKS
 N = 10**6
@@ -58,7 +59,7 @@ class Law:
     def draw(self, seed: int, size: int = N) -> np.ndarray:
         arrays = tuple(np.full((1, 1, 1), p) for p in self.parameters)
         parts = Components(self.family, arrays, None, 1)
-        return draws.draw(parts, (seed, 0), 0, size, F64)[0][:, 0]
+        return engine.current().draw(parts, (seed, 0), 0, size, F64)[0][:, 0]
 
 
 def gamma(concentration: float, rate: float) -> Law:
@@ -144,6 +145,7 @@ def check_pairs(first: np.ndarray, second: np.ndarray) -> None:
 laws = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 
 
+@engines
 @laws
 @pytest.mark.parametrize(
     "check", [check_distribution_function, check_bins, check_tails]
@@ -160,10 +162,13 @@ def test_neighbouring_draws_are_independent(law: Law) -> None:
     check_pairs(uniform[0::2], uniform[1::2])
 
 
+@engines
 def test_streams_and_seeds_are_independent() -> None:
     def uniform(key: tuple[int, int]) -> np.ndarray:
         arrays = np.zeros((1, 1, 2)), np.ones((1, 1, 2))
-        return draws.draw(Components(Uniform, arrays, None, 1), key, 0, N, F64)[0]
+        return engine.current().draw(
+            Components(Uniform, arrays, None, 1), key, 0, N, F64
+        )[0]
 
     one = uniform((1, 0))
     check_pairs(one[:, 0], one[:, 1])  # blocks of one event
@@ -179,34 +184,37 @@ WEIGHTS = {
 }
 
 
+@engines
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
 def test_categories_have_their_weights(weights: np.ndarray) -> None:
     table = IndexTable.from_weights(weights)
-    index = draws.draw_index(table, (3, 0), 0, N_CATEGORIES)
+    index = engine.current().draw_index(table, (3, 0), 0, N_CATEGORIES)
     counts = np.bincount(index, minlength=len(weights))
     check_shares(counts, weights)
     for k in range(min(len(weights), 16)):
         check_count(int(counts[k]), N_CATEGORIES, weights[k])
 
 
+@engines
 def test_few_draws_are_exactly_multinomial() -> None:
     """All outcomes of 3 draws, 10⁵ times over, against the multinomial's masses."""
     weights = np.array([0.2, 0.3, 0.5])
     table = IndexTable.from_weights(weights)
-    index = draws.draw_index(table, (4, 0), 0, 300_000).reshape(-1, 3)
+    index = engine.current().draw_index(table, (4, 0), 0, 300_000).reshape(-1, 3)
     outcome = np.stack([(index == k).sum(axis=1) for k in range(3)], axis=1)
     possible = [(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]
     counts = np.array([np.sum((outcome == o).all(axis=1)) for o in possible])
     check_shares(counts, stats.multinomial(3, weights).pmf(possible))
 
 
+@engines
 def test_a_mixture_draws_component_and_value_independently() -> None:
     weights = np.arange(1.0, 17.0)[::-1] / 136
     loc, scale = np.linspace(-40, 40, 16), np.linspace(0.5, 2, 16)
     parts = tuple(p.reshape(1, 16, 1) for p in (loc, scale))
     kept = Weights.normalised(np.log(weights)[None])
     mixture = Components(Normal, parts, kept, 1)
-    values, index = draws.draw(mixture, (5, 0), 0, N, F64)
+    values, index = engine.current().draw(mixture, (5, 0), 0, N, F64)
     counts = np.bincount(index, minlength=16)
     check_shares(counts, weights)
     for k in range(16):
@@ -221,7 +229,9 @@ def test_a_boosted_gamma_is_independent_of_its_component() -> None:
     """The boost of concentration < 1 has a word of its own."""
     parts = np.full((1, 16, 1), 0.3), np.ones((1, 16, 1))
     kept = Weights.normalised(np.full((1, 16), -np.log(16.0)))
-    values, index = draws.draw(Components(Gamma, parts, kept, 1), (9, 0), 0, N, F64)
+    values, index = engine.current().draw(
+        Components(Gamma, parts, kept, 1), (9, 0), 0, N, F64
+    )
     check_pairs((index + 0.5) / 16, stats.gamma(0.3).cdf(values[:, 0]))
 
 
@@ -267,7 +277,7 @@ def test_a_multivariate_normal_has_its_factor() -> None:
     parts = Components(
         MultivariateNormal, (loc[None, None], factor[None, None]), None, 1
     )
-    values, _ = draws.draw(parts, (6, 0), 0, N, F64)
+    values, _ = engine.current().draw(parts, (6, 0), 0, N, F64)
     white = np.linalg.solve(factor, (values - loc).T)
     for row in white:
         check_distribution_function(row, stats.norm())

@@ -1,4 +1,4 @@
-"""The CPU engine: no result depends on how rows are cut, and no N×K array is made."""
+"""The NumPy engine: no result depends on how rows are cut, and no N×K array is made."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lucid.distributions import (
     Categorical,
     Gamma,
     Independent,
+    Laplace,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
@@ -31,6 +32,7 @@ from lucid.distributions import (
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
+    lucid.set_cpu_engine("numpy")
 
 
 def cases(dtype: Any) -> dict[str, tuple[Any, Any]]:
@@ -74,6 +76,12 @@ def cases(dtype: Any) -> dict[str, tuple[Any, Any]]:
         "diagonal": (
             mixed(Independent(Normal(bell(9, 3), share(9, 3)), 1), 9),
             np.stack([strange, x, x[::-1]], -1),
+        ),
+        "many components": (mixed(Normal(bell(600), share(600)), 600), far),
+        "very many components": (mixed(Laplace(bell(2100), share(2100)), 2100), x),
+        "events far apart": (
+            mixed(Independent(Normal(bell(40, 6) * dtype(9), share(40, 6)), 1), 40),
+            np.stack([strange, x, x[::-1], x * 9, x[::-1] * 9, far], -1),
         ),
         "full": (
             mixed(MultivariateNormal(bell(5, 6), scale_tril=np.tril(factor)), 5),

@@ -116,7 +116,9 @@ def test_every_folder_with_python_is_in_the_list_of_packages() -> None:
     listed = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))
     folders = {path.parent.relative_to(HOUSE) for path in HOUSE.glob("lucid/**/*.py")}
     packages = {".".join(folder.parts) for folder in folders}
-    packages |= {"lucid.bench", "lucid.kernels", "lucid.kernels.families"}
+    beside = {path.parent.relative_to(HOUSE) for path in HOUSE.glob("bench/**/*.py")}
+    packages |= {".".join(("lucid", *folder.parts)) for folder in beside}
+    packages |= {"lucid.kernels", "lucid.kernels.families"}
     assert set(listed["tool"]["setuptools"]["packages"]) == packages
 
 

@@ -92,6 +92,23 @@ def test_what_is_used_twice_is_computed_once() -> None:
     assert names.count("log1p") == names.count("greater") == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_program_of_squares(dtype: Any) -> None:
+    """(x − μ)²·n in three steps and one buffer."""
+    traced = program.square()
+    assert [s.function.__name__ for s in traced.steps] == [
+        "subtract",
+        "multiply",
+        "multiply",
+    ]
+    assert (traced.floats, traced.booleans) == (1, 0)
+    x = np.array([1.5, -2.0, INF, NAN], dtype)
+    loc, factor = np.array([[0.5], [3.0]], dtype), np.array([[-2.0], [-0.25]], dtype)
+    found = run(traced, [x, loc, factor], (2, 4), dtype)
+    expected = [[-2.0, -12.5, -INF, NAN], [-0.5625, -6.25, -INF, NAN]]
+    assert_array_equal(found, np.array(expected, dtype))
+
+
 # ---- the values
 
 

@@ -42,8 +42,10 @@ class Family(Protocol):
     __name__: str
     family_parameters: tuple[str, ...]
     # 0: a scalar family, whose pair is elementwise. 1: a family of vectors, whose
-    # pair takes rows [R, D] and one component's factors and gives [R].
+    # pair takes rows […, R, D] and factors that broadcast with them, and gives […, R].
     family_event_ndim: int
+    # Whether pair is −((x − factors[0])·factors[1])² of a row that is x alone.
+    family_quadratic: bool
     # Whether a draw may not be rounded to 0, where its density may be infinite.
     draws_above_zero: bool
 
@@ -86,6 +88,7 @@ class Bits(Protocol):
     """
 
     size: int
+    fn: Any  # the namespace of formulas over these words
 
     def words(self, attempt: int, rows: Array | None = None) -> Array:
         """uint64 [n, 4], or [len(rows), 4] for those row positions only."""

@@ -79,11 +79,22 @@ class IndexTable:
         """The category of each word; word i reads table (first + i) mod B."""
         if self.cumulative.ndim == 2:
             return self._bisect(words, first)
-        buckets = words >> self._shift
-        found = self._settled.take(buckets.view(np.int64)).astype(np.int64)
+        buckets = (words >> self._shift).view(np.int64)
+        found = self._settled.take(buckets).astype(np.int64)
         open_ = np.flatnonzero(found < 0)
         if open_.size:
-            found[open_] = self._search(mulhi64(words[open_], self.total))
+            found[open_] = self._climb(words.take(open_), buckets.take(open_))
+        return found
+
+    def _climb(self, words: Words, buckets: Indices) -> Indices:
+        """The category of words from buckets that are shared by several."""
+        threshold = mulhi64(words, self.total)
+        found = self.guide.take(buckets).astype(np.int64)
+        # Mostly two share it, so one step arrives; dead ones between are searched for.
+        found += self.cumulative.take(found) <= threshold
+        far = np.flatnonzero(self.cumulative.take(found) <= threshold)
+        if far.size:
+            found[far] = self._search(threshold.take(far))
         return found
 
     @cached_property

@@ -48,10 +48,9 @@ def common_backend(owner: str, given: Mapping[str, Any]) -> Backend | None:
     """The backend of the tensors and CuPy arrays among `given`; None without any."""
     found: dict[Backend, str] = {}
     for name, value in given.items():
-        if isinstance(value, Tensor):
-            found.setdefault(value.backend, name)
-        elif hasattr(value, "__cuda_array_interface__"):
-            found.setdefault(Tensor._wrap(value).backend, name)
+        backend = _backend_of(value)
+        if backend is not None:
+            found.setdefault(backend, name)
     if len(found) > 1:
         places = " and ".join(
             f"`{name}` is on {_place(backend)}" for backend, name in found.items()
@@ -76,7 +75,7 @@ def value_array(
     What has no device goes to the backend's own; a tensor elsewhere is an error.
     Integers become the parameters' dtype, or stay integers where `integers`.
     """
-    other = common_backend(owner, {name: value})
+    other = _backend_of(value)
     if other is not None and other is not backend:
         raise ValueError(
             f"{owner}: `{name}` is on {_place(other)}, but the distribution is on "
@@ -88,7 +87,9 @@ def value_array(
         return backend.asarray(array, dtype=dtype)
     if dtype.kind != "f" or is_weak(value):
         dtype = parameter_dtype
-    return backend.asarray(array, dtype=np.result_type(dtype, parameter_dtype))
+    if dtype != parameter_dtype:
+        dtype = np.result_type(dtype, parameter_dtype)
+    return backend.asarray(array, dtype=dtype)
 
 
 def real_dtype(owner: str, name: str, array: Array) -> np.dtype[Any]:
@@ -185,6 +186,15 @@ def _raw(owner: str, name: str, value: Any) -> Array:
             f"{owner}: `{name}` must be a number, an array or nested lists of equal "
             f"lengths, got {type(value).__name__} ({error})."
         ) from None
+
+
+def _backend_of(value: Any) -> Backend | None:
+    """The backend of a tensor or a CuPy array; None for what has no device yet."""
+    if isinstance(value, Tensor):
+        return value.backend
+    if hasattr(value, "__cuda_array_interface__"):
+        return Tensor._wrap(value).backend
+    return None
 
 
 def _place(backend: Backend) -> str:

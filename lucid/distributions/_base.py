@@ -5,10 +5,10 @@ The public methods are in distribution.py. Everything here sees raw arrays.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +22,31 @@ from lucid.distributions._arguments import read_only, value_array
 from lucid.distributions._layout import Layout, Shape
 from lucid.distributions._parts import Key, draw_picked
 from lucid.distributions.constraints import Constraint
+
+
+class Range:
+    """Two contexts as one: a generator would cost a small call as much as both."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(
+        self, outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]
+    ) -> None:
+        self._outer, self._inner = outer, inner
+
+    def __enter__(self) -> None:
+        self._outer.__enter__()
+        try:
+            self._inner.__enter__()
+        except BaseException:
+            self._outer.__exit__(None, None, None)
+            raise
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._inner.__exit__(*error)
+        finally:
+            self._outer.__exit__(*error)
 
 
 class DistributionBase:
@@ -226,6 +251,9 @@ class DistributionBase:
                 f"{self._name}: `value` must end with the event's shape "
                 f"{self._event_shape}, got shape {value.shape}."
             )
+        if not self._batch_shape:
+            shape: Shape = value.shape[:lead]
+            return shape
         try:
             return np.broadcast_shapes(value.shape[:lead], self._batch_shape)
         except ValueError:
@@ -238,11 +266,13 @@ class DistributionBase:
 
     def _canonical(self, value: Array, shape: Shape) -> Array:
         """Values as [S, B, D]: S for each of the B elements of the batch."""
-        full = self._backend.xp.broadcast_to(value, shape + self._event_shape)
+        full = shape + self._event_shape
+        if value.shape != full:
+            value = self._backend.xp.broadcast_to(value, full)
         batch = math.prod(self._batch_shape)
         events = math.prod(self._event_shape)
         samples = math.prod(shape) // batch if batch else 0
-        return full.reshape((samples, batch, events))
+        return value.reshape((samples, batch, events))
 
     def _pointwise(
         self, name: str, value: Any, formula: Callable[[Array], Array]
@@ -272,12 +302,12 @@ class DistributionBase:
         full = self._backend.xp.broadcast_to(result, shape)
         return Tensor._wrap(read_only(full.astype(self._dtype)))
 
-    @contextlib.contextmanager
-    def _range(self, name: str) -> Iterator[None]:
+    def _range(self, name: str) -> Range:
         """Around each public method: a profiling range, the device made current."""
-        public = f"lucid.{self._name}.{name}"
-        with backends.scope(self._backend), self._backend.range(public):
-            yield
+        return Range(
+            backends.scope(self._backend),
+            self._backend.range(f"lucid.{self._name}.{name}"),
+        )
 
     def _lacks(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"{self._name} does not have {what}.")

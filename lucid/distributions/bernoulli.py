@@ -77,7 +77,7 @@ class Bernoulli(FamilyDistribution):
     @staticmethod
     def draw(bits: Bits, logits: Array) -> Array:
         """Whether a uniform falls under p."""
-        return _draws.uniform01(bits) < 1.0 / (1.0 + np.exp(-logits))
+        return _draws.uniform01(bits) < 1.0 / (1.0 + bits.fn.exp(-logits))
 
     @staticmethod
     def _cdf_formula(fn: Any, x: Array, logits: Array) -> Array:

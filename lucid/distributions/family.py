@@ -48,6 +48,8 @@ class FamilyDistribution(Distribution):
     arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
     family_parameters: ClassVar[tuple[str, ...]] = ()
     family_event_ndim: ClassVar[int] = 0
+    # Whether pair is −((x − factors[0])·factors[1])².
+    family_quadratic: ClassVar[bool] = False
     # A draw that underflows becomes the least normal number of its dtype, not 0.
     draws_above_zero: ClassVar[bool] = False
 

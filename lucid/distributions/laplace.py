@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from lucid.backends.protocol import Array, Bits
 from lucid.distributions import _draws, constraints
 from lucid.distributions.family import FamilyDistribution, Parameter
@@ -45,8 +43,11 @@ class Laplace(FamilyDistribution):
 
     @staticmethod
     def draw(bits: Bits, loc: Array, scale: Array) -> Array:
-        """The quantile of one uniform."""
-        return Laplace._icdf_formula(np, _draws.open01(bits), loc, scale)
+        """The quantile of one uniform, by the logarithm of the nearer tail alone."""
+        fn, p = bits.fn, _draws.open01(bits)
+        left = p < 0.5
+        tail = fn.log(2.0 * fn.where(left, p, 1.0 - p))
+        return loc + scale * fn.where(left, tail, -tail)
 
     @staticmethod
     def _cdf_formula(fn: Any, x: Array, loc: Array, scale: Array) -> Array:

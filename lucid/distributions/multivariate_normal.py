@@ -175,7 +175,7 @@ class MultivariateNormal(FamilyDistribution):
         """−‖W(x − μ)‖², subtracting first: expanding the square would cancel."""
         (x,) = row
         loc, whitener = factors
-        z = (x - loc) @ whitener.T
+        z = (x - loc) @ whitener.swapaxes(-1, -2)
         return -fn.vecdot(z, z)
 
     @staticmethod

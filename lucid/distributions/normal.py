@@ -23,6 +23,7 @@ class Normal(FamilyDistribution):
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    family_quadratic = True
     loc = Parameter()
     scale = Parameter()
 

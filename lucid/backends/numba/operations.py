@@ -2,10 +2,68 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numba import draws, mixture, rows
 from lucid.backends.numpy.operations import NumpyOperations
+from lucid.backends.protocol import Array, Components
 
 
 class NumbaOperations(NumpyOperations):
     """Loops compiled on first use, and kept on disk."""
 
     name = "numba"
+
+    def mixture_log_prob(
+        self, components: Components, value: Array, dtype: Any, out: Array
+    ) -> None:
+        """Fill `out` [S, B] with log Σ_k w_k p_k(x) of values [S, B, D]."""
+        rest = mixture.log_prob(self.fn, components, value, dtype, out)
+        if rest is None:
+            rest = rows.log_prob(self.fn, components, value, dtype, out)
+        if rest is None:
+            super().mixture_log_prob(components, value, dtype, out)
+        elif rest.size:
+            picked, values = mixture.picked(components, value, rest)
+            found = np.empty((1, len(rest)), out.dtype)
+            super().mixture_log_prob(picked, values, dtype, found)
+            out.reshape(-1)[rest] = found[0]
+
+    def mixture_mode(
+        self,
+        components: Components,
+        value: Array,
+        dtype: Any,
+        out: Array,
+        index: Array,
+    ) -> None:
+        """Fill `index` with the most probable component, `out` with its log prob."""
+        rest = mixture.mode(self.fn, components, value, dtype, out, index)
+        if rest is None:
+            super().mixture_mode(components, value, dtype, out, index)
+        elif rest.size:
+            picked, values = mixture.picked(components, value, rest)
+            found = np.empty((1, len(rest)), out.dtype)
+            best = np.empty((1, len(rest)), np.int64)
+            super().mixture_mode(picked, values, dtype, found, best)
+            out.reshape(-1)[rest] = found[0]
+            index.reshape(-1)[rest] = best[0]
+
+    def draw(
+        self,
+        components: Components,
+        key: tuple[int, int],
+        start: int,
+        size: int,
+        dtype: Any,
+    ) -> tuple[Array, Array]:
+        """Values [S·B, D] and component indices [S·B]."""
+        return draws.draw(components, key, start, size, dtype)
+
+    def draw_index(
+        self, table: Any, key: tuple[int, int], start: int, size: int
+    ) -> Array:
+        """Category indices [size]; row r reads table r mod B."""
+        return draws.draw_index(table, key, start, size)

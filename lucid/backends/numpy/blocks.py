@@ -7,7 +7,6 @@ meet one value each. Components are the leading axis of a tile.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import threading
@@ -31,15 +30,20 @@ BUFFER_BYTES = 1 << 20
 BLOCK_FACTORS = 1 << 18
 # Blocks below this many rows cost more in calls than threads win.
 FEWEST_ROWS = 1024
+# unless each of them meets so many parameters.
+WORTH_A_THREAD = 1 << 21
 
 # Rows of a matrix product. BLAS starts threads of its own for a large one, which fight
 # with ours for the cores; and with the shape of a product change the bits of its rows.
 PANEL = 16
+# NumPy's einsum sums fewer columns than these in another order.
+COLUMNS = 16
+# Bytes of the differences of some components, all their dimensions beside each other.
+_DIFFERENCE_BYTES = 1 << 18
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
 
-# Bits within which the highest constant of a mixture lets sums go without a shift.
-RANGE = {np.dtype(np.float32): (-60.0, 90.0), np.dtype(np.float64): (-600.0, 900.0)}
+_BOOL = np.dtype(bool)
 
 _local = threading.local()
 
@@ -54,16 +58,20 @@ class Call:
         self.components = components
         self.family = components.family
         self.dtype = np.dtype(dtype)
-        operands = [*components.parameters]
-        if components.weights is not None:
-            operands.append(components.weights.given)
-        self.shared = all(array.shape[0] == 1 for array in operands)
+        self.shared, few = components.once("layout", self._layout)
         if self.shared:  # every value meets the same mixture: one axis of rows
             value = value.reshape(value.shape[0] * value.shape[1], 1, value.shape[2])
         self.value = value
         self.samples, self.mixtures = value.shape[:2]
-        few = max(array.size for array in operands) <= prepare.KEPT_ELEMENTS
         self._kept = self._prepare_once() if self.shared or few else None
+
+    def _layout(self) -> tuple[bool, bool]:
+        """Whether all values share one mixture; whether all can be prepared at once."""
+        operands = [*self.components.parameters]
+        if self.components.weights is not None:
+            operands.append(self.components.weights.given)
+        shared = all(array.shape[0] == 1 for array in operands)
+        return shared, max(a.size for a in operands) <= prepare.KEPT_ELEMENTS
 
     def _prepare_once(self) -> prepare.Prepared:
         kept: prepare.Prepared = self.components.once(
@@ -80,13 +88,13 @@ class Call:
 
     def run(self, work: Callable[[Block], None]) -> None:
         """`work` on every block, over threads."""
-        samples, mixtures = self._block_shape()
-        block = VectorBlock if self.family.family_event_ndim else ScalarBlock
+        samples, mixtures = self.block_shape()
+        block = self._block_type
         across = -(-self.mixtures // mixtures)
         count = -(-self.samples // samples) * across
 
         def one(start: int, stop: int) -> None:
-            with quiet_loops(), _scratch() as buffers:
+            with QuietLoops(), Scratch() as buffers:
                 for i in range(start, stop):
                     s, b = (i // across) * samples, (i % across) * mixtures
                     rows = slice(s, s + samples), slice(b, b + mixtures)
@@ -94,7 +102,16 @@ class Call:
 
         run_blocks(count, 1, one)
 
-    def _block_shape(self) -> tuple[int, int]:
+    @property
+    def _block_type(self) -> type[Block]:
+        if self.family.family_event_ndim:
+            return VectorBlock
+        kept = self._kept
+        if kept is None or kept.square is None or self.value.shape[2] < 2:
+            return ScalarBlock
+        return QuadraticBlock
+
+    def block_shape(self) -> tuple[int, int]:
         """Values and mixtures in a block: full buffers, and work for every thread."""
         tile = min(self.components.count, TILE)
         rows = BUFFER_BYTES // (self.dtype.itemsize * tile)
@@ -103,9 +120,11 @@ class Call:
         if self._kept is None:  # each block makes factors of its own
             sizes = (a[:1].size for a in self.components.parameters)
             most = max(1, BLOCK_FACTORS // max(self.components.count, *sizes))
+        fewest = WORTH_A_THREAD // max(1, self.components.count * self.value.shape[2])
+        fewest = min(FEWEST_ROWS, max(fewest, PANEL))
         share = max(1, -(-self.samples * self.mixtures // get_num_threads()))
-        rows = -(-share // -(-share // max(rows, FEWEST_ROWS)))
-        rows = max(rows, FEWEST_ROWS)
+        rows = -(-share // -(-share // max(rows, fewest)))
+        rows = max(rows, fewest)
         if self.samples < self.mixtures:
             mixtures = min(self.mixtures, rows, most)
             return max(1, min(self.samples, rows // mixtures)), mixtures
@@ -117,7 +136,7 @@ class Block(ABC):
     """Some values of some mixtures; see the module for its layout."""
 
     def __init__(
-        self, call: Call, samples: slice, mixtures: slice, buffers: dict[str, Array]
+        self, call: Call, samples: slice, mixtures: slice, buffers: Scratch
     ) -> None:
         self.call = call
         self.buffers = buffers
@@ -126,26 +145,26 @@ class Block(ABC):
         self.prepared = call.prepared(mixtures)
         value = call.value[samples, mixtures]  # [S, B, D]
         self._mixtures_inside = value.shape[0] < value.shape[1]
-        order = (2, 0, 1) if self._mixtures_inside else (2, 1, 0)
-        self.x = np.ascontiguousarray(value.transpose(order), dtype=call.dtype)
-        self.shape = self.x.shape[1:]  # [outer, inner]
+        outer, inner = sorted(value.shape[:2])
+        self.shape = (outer, inner)
 
     @property
-    def in_range(self) -> bool:
-        """Whether densities are likely to need no shift by their maximum.
+    def values(self) -> Array:
+        """The values [S, B, D] in the dtype of the computation."""
+        value = self.call.value[self.samples, self.mixtures]
+        return value.astype(self.call.dtype, copy=False)
 
-        So it is for scalar events of one mixture whose peaks are of moderate height:
-        2^y then neither overflows nor, but far in the tails, underflows.
-        """
-        if self.x.shape[0] != 1 or not self.call.shared:
-            return False
-        low, high = RANGE[self.call.dtype]
-        return low <= self.prepared.peak <= high
+    @cached_property
+    def x(self) -> Array:
+        """The values, contiguous, as [D, outer, inner]."""
+        order = (2, 0, 1) if self._mixtures_inside else (2, 1, 0)
+        value = self.call.value[self.samples, self.mixtures]
+        return np.ascontiguousarray(value.transpose(order), dtype=self.call.dtype)
 
     def rows(self, chosen: Array) -> Self:
         """The block of these rows of the inner axis alone."""
         part = copy.copy(self)
-        for computed in ("_rows", "_program", "_stacks"):
+        for computed in ("_rows", "_program", "_columns", "_stacks"):
             part.__dict__.pop(computed, None)
         part.x = np.ascontiguousarray(self.x[:, :, chosen])
         part.shape = part.x.shape[1:]
@@ -181,18 +200,6 @@ class Block(ABC):
         """[K, mixtures or 1] against the block's [outer, inner]."""
         return array[:, None, :] if self._mixtures_inside else array[:, :, None]
 
-    def _buffers(
-        self, dtype: np.dtype[Any], count: int, shape: tuple[int, ...]
-    ) -> list[Array]:
-        """`count` buffers that the thread uses again for every block."""
-        size, found = math.prod(shape), []
-        for i in range(count):
-            flat = self.buffers.get(f"{dtype.str}{i}")
-            if flat is None or flat.size < size:
-                flat = self.buffers[f"{dtype.str}{i}"] = np.empty(size, dtype)
-            found.append(flat[:size].reshape(shape))
-        return found
-
 
 class ScalarBlock(Block):
     """Rows of a scalar family: its pairs, summed over the event's elements."""
@@ -222,69 +229,131 @@ class ScalarBlock(Block):
     def _program(self) -> tuple[Callable[..., None], list[Array]]:
         traced = program.trace(self.family, len(self._rows), len(self.prepared.factors))
         shape = (min(TILE, self.prepared.count), *self.shape)
-        buffers = self._buffers(self.call.dtype, traced.floats + 1, shape)
-        buffers += self._buffers(np.dtype(bool), traced.booleans, shape)
+        buffers = self.buffers.take(self.call.dtype, *[shape] * (traced.floats + 1))
+        buffers += self.buffers.take(_BOOL, *[shape] * traced.booleans)
         return traced.run, buffers
 
 
-class VectorBlock(Block):
-    """Rows of a family of vectors: one component and one mixture at a time."""
+class QuadraticBlock(ScalarBlock):
+    """Rows of events under one mixture of a quadratic family: Σ_d (x − μ)²·n.
+
+    All dimensions of a component take one pass each of difference and square, and the
+    sum over them a third; a dimension at a time would take four.
+    """
 
     def _fill(self, first: int, last: int) -> Array:
-        (tile,) = self._buffers(self.call.dtype, 1, (TILE, *self.shape))
-        tile = tile[: last - first]
-        for b, stack in enumerate(self._stacks):
-            into = tile[:, :, b] if self._mixtures_inside else tile[:, b]  # [K, S]
-            constant = self.prepared.constant[:, min(b, self._sets - 1)]
-            for k in range(first, last):
-                factors = tuple(
-                    factor[k, ..., min(b, factor.shape[-1] - 1)]
-                    for factor in self.prepared.factors
-                )
-                pair = self.family.pair(self.call.fn, (stack,), factors).reshape(-1)
-                into[k - first] = pair[: into.shape[1]] + constant[k]
-        return tile
-
-    @property
-    def _sets(self) -> int:
-        return int(self.prepared.constant.shape[1])
+        square = self.prepared.square
+        if square is None:
+            raise TypeError("a block of squares needs a mixture that has them")
+        (size, width), dtype = self._columns.shape, self.call.dtype
+        step = max(1, _DIFFERENCE_BYTES // (dtype.itemsize * size * width))
+        step = min(step, last - first)
+        tile, work = self.buffers.take(
+            dtype, (last - first, width), (step, size, width)
+        )
+        loc = self.prepared.factors[0]  # [K, D, 1]
+        for k in range(first, last, step):
+            some = slice(k, min(k + step, last))
+            part = work[: some.stop - k]
+            np.subtract(self._columns, loc[some], out=part)
+            np.multiply(part, part, out=part)
+            into = tile[k - first : some.stop - first]
+            np.einsum("kd,kdr->kr", square[some], part, out=into)
+        tile += self.prepared.constant[first:last]
+        return tile[:, None, : self.shape[1]]
 
     @cached_property
-    def _stacks(self) -> list[Array]:
-        """The rows of each mixture as [n, PANEL, D], the last padded with zeros."""
+    def _columns(self) -> Array:
+        """The values [D, rows], or a few more columns than there are rows."""
+        x = self.x[:, 0]
+        if x.shape[1] >= COLUMNS:
+            return x
+        return np.pad(x, ((0, 0), (0, COLUMNS - x.shape[1])))
+
+
+class VectorBlock(Block):
+    """Rows of a family of vectors: one component of all mixtures at a time."""
+
+    def _fill(self, first: int, last: int) -> Array:
+        (tile,) = self.buffers.take(self.call.dtype, (TILE, *self.shape))
+        tile = tile[: last - first]
+        stacks = self._stacks
+        for k in range(first, last):
+            factors = tuple(
+                _against(factor[k], stacks.ndim) for factor in self.prepared.factors
+            )
+            pair = self.family.pair(self.call.fn, (stacks,), factors)
+            pair = pair.reshape(len(stacks), -1)  # [B, S and more]
+            pair = pair[:, : tile[0].size // len(stacks)]
+            into = tile[k - first].T if self._mixtures_inside else tile[k - first]
+            np.add(pair, self.prepared.constant[k][:, None], out=into)
+        return tile
+
+    @cached_property
+    def _stacks(self) -> Array:
+        """The rows of each mixture as [B, n, PANEL, D], the last padded with zeros."""
         size = self.x.shape[0]
         values = self.x if self._mixtures_inside else self.x.swapaxes(1, 2)  # [D, S, B]
         count = -(-values.shape[1] // PANEL)
         stacks = np.zeros((values.shape[2], count * PANEL, size), self.call.dtype)
         stacks[:, : values.shape[1]] = values.transpose(2, 1, 0)
-        return list(stacks.reshape(-1, count, PANEL, size))
+        return stacks.reshape(-1, count, PANEL, size)
 
 
-@contextlib.contextmanager
-def quiet_loops() -> Iterator[None]:
+def _against(factor: Array, ndim: int) -> Array:
+    """A component's factor […, B or 1] against stacks [B, …] of `ndim` axes."""
+    moved = np.ascontiguousarray(np.moveaxis(factor, -1, 0))
+    return moved.reshape(
+        moved.shape[:1] + (1,) * (ndim - factor.ndim) + moved.shape[1:]
+    )
+
+
+class QuietLoops(np.errstate):
     """No warnings, and no copies of broadcast operands.
 
     NumPy copies a broadcast operand into its buffer where the inner loop is shorter
     than that buffer, which makes such a pass three times as long: a small buffer stops
-    it. Both settings belong to this thread.
+    it. Both settings belong to this thread, and end with the errstate.
     """
-    with np.errstate(all="ignore"):
-        before = np.setbufsize(UFUNC_BUFFER)
-        try:
-            yield
-        finally:
-            np.setbufsize(before)
+
+    def __init__(self) -> None:
+        super().__init__(all="ignore")
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        np.setbufsize(UFUNC_BUFFER)
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[dict[str, Array]]:
-    """This thread's buffers, checked out.
+class Scratch:
+    """This thread's buffers, checked out, which every block uses again.
 
     A call inside the call, from a signal handler or a finaliser, finds none and makes
     its own.
     """
-    buffers = _local.__dict__.pop("buffers", {})
-    try:
-        yield buffers
-    finally:
-        _local.buffers = buffers
+
+    def __enter__(self) -> Self:
+        self._kept: dict[tuple[str, int], Array] = _local.__dict__.pop("buffers", {})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _local.buffers = self._kept
+
+    def take(self, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Array]:
+        """Arrays of these shapes: earlier ones, where they are large enough."""
+        found = []
+        for i, shape in enumerate(shapes):
+            key, size = (dtype.char, i), math.prod(shape)
+            flat = self._kept.get(key)
+            if flat is None or flat.size < size:
+                flat = self._kept[key] = np.empty(size, dtype)
+            found.append(flat[:size].reshape(shape))
+        return found
+
+    def program(
+        self, traced: program.Program, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> list[Array]:
+        """What a program writes: arrays of `dtype`, then masks."""
+        found = self.take(dtype, *[shape] * traced.floats)
+        if traced.booleans:
+            found += self.take(_BOOL, *[shape] * traced.booleans)
+        return found

@@ -40,7 +40,7 @@ def draw(
     indices = np.empty(size, dtype=np.int64)
     if not size:
         return values, indices
-    job = _Job(components, key, start, values, indices, _table(components, size))
+    job = _Job(components, key, start, values, indices, index_table(components, size))
     run_blocks(size, job.block_rows(), job.work)
     return values, indices
 
@@ -104,7 +104,7 @@ class _Job:
         place = self.key, self.start + first, last - first
         bits = NumpyVectorBits(*place, blocks=self.values.shape[1])
         mixture, index = self._pick(bits, first, last)
-        parameters = [_lead(parameter) for parameter in self.components.parameters]
+        parameters = [lead(parameter) for parameter in self.components.parameters]
         if all(len(parameter) == 1 for parameter in parameters):
             mixture = np.int64(0)
         # Rows of one component together: no [rows, D, D] array of gathered factors.
@@ -136,7 +136,7 @@ class _Job:
         return mixture, index
 
 
-def _table(components: Components, size: int) -> IndexTable | None:
+def index_table(components: Components, size: int) -> IndexTable | None:
     """The table or tables that all rows pick by, kept with the components.
 
     None without weights, and for weights of which each row is used once.
@@ -156,7 +156,7 @@ def _table(components: Components, size: int) -> IndexTable | None:
     return table
 
 
-def _lead(array: NDArray[Any]) -> NDArray[Any]:
+def lead(array: NDArray[Any]) -> NDArray[Any]:
     """One row instead of a view that repeats it for every mixture."""
     return array[:1] if array.strides[0] == 0 else array
 
@@ -165,7 +165,7 @@ def _gather(
     parameter: NDArray[Any], mixture: Indices | np.int64, index: Indices
 ) -> NDArray[Any]:
     """parameter[mixture, index] of [B or 1, K, D], as [rows, D]."""
-    parameter = _lead(parameter)
+    parameter = lead(parameter)
     batch, count, events = parameter.shape
     if batch == 1:
         mixture = np.int64(0)

@@ -12,23 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy.blocks import Block, Call
-from lucid.backends.numpy.prepare import base_measure
+from lucid.backends.numpy import plain, screen
+from lucid.backends.numpy.blocks import Block, Call, ScalarBlock, Scratch
+from lucid.backends.numpy.prepare import base_measure, is_everywhere
+from lucid.backends.numpy.screen import Screen
 from lucid.backends.protocol import NATS, Array, Components
 
 LN2 = math.log(2.0)
 # exp2 is slow where its result is denormal and slower below; a term this small adds
 # nothing to a sum that holds a 1.
 _CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1022.0}
-# A sum without a shift is right where nothing in it overflowed, and what was clamped,
-# at most 2^CLAMP a component, is 2^-24 or 2^-53 of it and less: per component at least
-# the first, in all at most the second.
-_TRUSTED = {
-    np.dtype(np.float32): (2.0**-98, 2.0**120),
-    np.dtype(np.float64): (2.0**-960, 2.0**1000),
-}
-# Components that a plain float64 sum serves within the accuracy promise.
-_PLAIN_SUM = 2048
 
 
 def log_prob(
@@ -37,15 +30,30 @@ def log_prob(
     """Fill `out` [S, B] with the log density of values [S, B, D]."""
     call = Call(fn, components, value, dtype)
     out = out.reshape(call.samples, call.mixtures)
+    everywhere = is_everywhere(call.family)
+    plan, chosen = plain.plan_of(call), screen.screen_of(call)
 
     def work(block: Block) -> None:
-        result = _log_density(block, careful=False)
-        strange = np.isnan(result)
-        if strange.any() and (strange & ~_missing(block)).any():
-            np.copyto(result, _log_density(block, careful=True), where=strange)
-        np.copyto(block.of(out), _on_support(block, result), "same_kind")
+        result = _log_density(block, chosen)
+        if not everywhere:
+            result = _on_support(call, block.x, result)
+        np.copyto(block.of(out), result, "same_kind")
 
-    call.run(work)
+    def finish(rows: slice, x: Array, total: Array, buffers: Scratch) -> None:
+        result, (low, high) = out[rows, 0], plan.trusted  # type: ignore[union-attr]
+        np.log(total, out=result, dtype=result.dtype, casting="same_kind")
+        lowest, highest = np.minimum.reduce(total), np.maximum.reduce(total)
+        if not (lowest >= low and highest <= high):
+            (rest,) = np.nonzero(~((total >= low) & (total <= high)))
+            block = ScalarBlock(call, rows, slice(0, 1), buffers)
+            result[rest] = _log_density(block.rows(rest))[0]
+        if not everywhere:
+            np.copyto(result, _on_support(call, x[None], result), "same_kind")
+
+    if plan is None:
+        call.run(work)
+    else:
+        plain.sums(call, plan, finish)
 
 
 def mode(
@@ -74,33 +82,24 @@ def mode(
     call.run(work)
 
 
-def _log_density(block: Block, careful: bool) -> Array:
+def _log_density(block: Block, chosen: Screen | None = None) -> Array:
     """log density in nats [outer, inner], without the base measure."""
-    if block.prepared.count == 1:
-        _, tile = next(block.tiles(careful))
-        nats = block.prepared.unit == NATS
-        return tile[0].copy() if nats else tile[0] * np.float64(LN2)
-    if careful or not block.in_range:
-        return _shifted(block, careful)
-    total = _plain_sum(block)
-    low, high = _TRUSTED[block.call.dtype]
-    trusted = (total >= low * block.prepared.count) & (total <= high)
-    result = np.log2(total, out=total)
-    result *= LN2
-    if not trusted.all():
-        (rest,) = np.nonzero(~trusted[0])
-        result[:, rest] = _shifted(block.rows(rest), careful)
+    if chosen is None:
+        result = _terms(block, careful=False)
+    else:
+        result = screen.log_density(block, chosen)
+    strange = np.isnan(result)
+    if strange.any() and (strange & ~_missing(block.x)).any():
+        np.copyto(result, _terms(block, careful=True), where=strange)
     return result
 
 
-def _plain_sum(block: Block) -> Array:
-    """Σ 2^y in float64: no maximum, for rows whose sum can be trusted afterwards."""
-    clamp, total, lost = _clamp(block), np.zeros(block.shape), _lost(block)
-    for _, tile in block.tiles():
-        np.maximum(tile, clamp, out=tile)
-        np.exp2(tile, out=tile)
-        _accumulate(total, _fold(tile), lost)
-    return total if lost is None else total + lost
+def _terms(block: Block, careful: bool) -> Array:
+    if block.prepared.count > 1:
+        return _shifted(block, careful)
+    _, tile = next(block.tiles(careful))
+    nats = block.prepared.unit == NATS
+    return tile[0].copy() if nats else tile[0] * np.float64(LN2)
 
 
 def _shifted(block: Block, careful: bool) -> Array:
@@ -125,7 +124,8 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
     dtype = block.call.dtype
     top = np.full(block.shape, -np.finfo(dtype).max, dtype)
     peak, change = np.empty_like(top), np.empty_like(top)
-    clamp, total, lost = _clamp(block), np.zeros(block.shape), _lost(block)
+    clamp, total = _clamp(block), np.zeros(block.shape)
+    lost = plain.losses(dtype, block.prepared.count, block.shape)
     for first, tile in block.tiles(careful):
         np.maximum.reduce(tile, axis=0, out=peak)
         if best is not None:
@@ -141,7 +141,7 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
         np.subtract(tile, top, out=tile)
         np.maximum(tile, clamp, out=tile)
         np.exp2(tile, out=tile)
-        _accumulate(total, _fold(tile), lost)
+        plain.accumulate(total, _fold(tile), lost)
     return top, total if lost is None else total + lost
 
 
@@ -151,27 +151,6 @@ def _clamp(block: Block) -> Array:
     NumPy's maximum uses vector instructions for two arrays only.
     """
     return np.full(block.shape, _CLAMP[block.call.dtype], block.call.dtype)
-
-
-def _lost(block: Block) -> Array | None:
-    """Where a sum keeps what rounding loses, if it is long enough to need that.
-
-    Equal terms round the same way each time, so over many tiles the error of a
-    float64 sum would grow with their number.
-    """
-    long = block.call.dtype == np.float64 and block.prepared.count > _PLAIN_SUM
-    return np.zeros(block.shape) if long else None
-
-
-def _accumulate(total: Array, part: Array, lost: Array | None) -> None:
-    """Add to `total` in place, and what rounding loses to `lost` (Knuth's TwoSum)."""
-    if lost is None:
-        total += part
-        return
-    before = total.copy()
-    total += part
-    grown = total - before
-    lost += (before - (total - grown)) + (part - grown)
 
 
 def _fold(tile: Array) -> Array:
@@ -184,18 +163,17 @@ def _fold(tile: Array) -> Array:
     return tile[0]
 
 
-def _missing(block: Block) -> Array:
-    return np.isnan(block.x).any(axis=0)
+def _missing(x: Array) -> Array:
+    return np.isnan(x).any(axis=0)
 
 
-def _on_support(block: Block, result: Array) -> Array:
+def _on_support(call: Call, x: Array, result: Array) -> Array:
     """With the base measure added; −∞ off the support, NaN where the value is NaN."""
-    family, fn = block.family, block.call.fn
-    measure = base_measure(fn, family, block.x)
+    measure = base_measure(call.fn, call.family, x)
     if measure is not None:
         result = result + measure.sum(axis=0)
-    supported = family.supports(fn, block.x)
+    supported = call.family.supports(call.fn, x)
     if supported is None:
         return result
-    lost = np.where(_missing(block), np.nan, -np.inf)
+    lost = np.where(_missing(x), np.nan, -np.inf)
     return np.where(supported.all(axis=0), result, lost)

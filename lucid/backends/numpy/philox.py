@@ -11,6 +11,8 @@ import numpy as np
 from numpy.random import Generator, Philox
 from numpy.typing import NDArray
 
+from lucid.backends.numpy.functions import Functions
+
 Words = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
@@ -24,6 +26,8 @@ _JUMP = 200
 
 class NumpyBits:
     """The random words of elements start … start + size − 1, for one block."""
+
+    fn = Functions()
 
     def __init__(
         self, key: tuple[int, int], start: int, size: int, block: int = 0
@@ -64,6 +68,8 @@ class NumpyBits:
 
 class NumpyVectorBits:
     """The random words of whole events, one block for each of their elements."""
+
+    fn = NumpyBits.fn
 
     def __init__(
         self, key: tuple[int, int], start: int, size: int, blocks: int

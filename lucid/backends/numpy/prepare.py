@@ -18,6 +18,8 @@ from lucid.backends.protocol import BITS, NATS, Array, Components, Family
 # Up to this many elements are prepared at once and kept; beyond it (a mixture density
 # network's [N, K]) each block prepares its own and forgets it.
 KEPT_ELEMENTS = 1 << 20
+# Bits of a factor whose square can stand for it.
+_SQUARES = {np.dtype(np.float32): 40.0, np.dtype(np.float64): 300.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,15 @@ class Prepared:
     constant  [K, B or 1], the log weight included
     kept      the original index of each component, where some were left out
     unit      bits for a sum over components, nats for a single one
+    square    −factors[1]² [K, D], where a quadratic family's pair may be formed as
+              (x − factors[0])²·square
     """
 
     factors: tuple[Array, ...]
     constant: Array
     kept: Array | None
     unit: float
+    square: Array | None = None
 
     @property
     def count(self) -> int:
@@ -98,7 +103,25 @@ def prepare(
         _mixtures_last(constant, dtype),
         kept,
         unit,
+        _square(family, factors, constant, dtype),
     )
+
+
+def _square(
+    family: type[Family], factors: list[Array], constant: Array, dtype: np.dtype[Any]
+) -> Array | None:
+    """−factors[1]² of one mixture, where it and (x − factors[0])² stay in range."""
+    if family.family_event_ndim or not family.family_quadratic:
+        return None
+    if len(constant) > 1 or any(len(factor) > 1 for factor in factors):
+        return None
+    if not factors[1].size:  # the empty event
+        return None
+    scale, edge = factors[1][0], 2.0 ** _SQUARES[np.dtype(dtype)]
+    if not (scale.min() >= 1 / edge and scale.max() <= edge):
+        return None
+    square: Array = (-scale * scale).astype(dtype)
+    return square
 
 
 def _weighted(
@@ -131,3 +154,9 @@ def base_measure(fn: Any, family: type[Family], x: Array) -> Array | None:
 @functools.cache
 def _has_base_measure(family: type[Family]) -> bool:
     return family.log_base_measure(np, np.ones(1)) is not None
+
+
+@functools.cache
+def is_everywhere(family: type[Family]) -> bool:
+    """Whether every number is in the support and there is no base measure."""
+    return not _has_base_measure(family) and family.supports(np, np.ones(1)) is None

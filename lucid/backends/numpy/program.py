@@ -165,6 +165,14 @@ def trace(family: type[Family], rows: int, factors: int) -> Program:
     return _assign_buffers(_add(pair, leaves[-1]))
 
 
+@functools.cache
+def square() -> Program:
+    """(x − μ)²·n, in one pass less than −((x − μ)·a)²."""
+    x, loc, factor = (Node(None, (Operand(i),)) for i in range(3))
+    difference = x - loc
+    return _assign_buffers(difference * difference * factor)
+
+
 def _add(left: Any, right: Any) -> Node:
     """left + right; −a + b as b − a, which is one pass less."""
     for a, b in ((left, right), (right, left)):

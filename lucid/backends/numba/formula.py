@@ -1,0 +1,171 @@
+"""A family's `pair` as the text of a function of scalars, written from its trace.
+
+The same formula that NumPy evaluates on blocks: one line for each of its operators, in
+the dtype of the computation, the numbers in it included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numpy.program import Node, Tracer
+from lucid.backends.protocol import Family
+
+# What stands for a ufunc; any other is called by its own name on scalars. `maximum`,
+# `minimum`, `log` and `log1p` are those of loops/arithmetic.py, which vectorise.
+_TEXT = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "absolute": "abs({})",
+    "square": "{0} * {0}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "logical_and": "{} & {}",
+    "logical_or": "{} | {}",
+    "logical_not": "not {}",
+    "isnan": "{0} != {0}",
+    "where": "{1} if {0} else {2}",
+    "maximum": "maximum({}, {})",
+    "minimum": "minimum({}, {})",
+    "log": "log({})",
+    "log1p": "log1p({})",
+}
+_ON_MASKS = {"logical_and", "logical_or", "logical_not"}
+
+
+class FormulaError(Exception):
+    """A formula that has no text here; NumPy evaluates it."""
+
+
+def family_text(family: type[Family], terms: int, factors: int) -> str:
+    """`row_of`, `factors_of` and `pair` of a family; see loops/family.py."""
+    rows = [f"x{i}" for i in range(terms)]
+    own = [f"f{i}" for i in range(factors)]
+    leaves = [Node(None, (name,)) for name in rows + own]
+    root = family.pair(Tracer(), tuple(leaves[:terms]), tuple(leaves[terms:]))
+    lines, (result,) = _statements(root)
+    parts = [
+        _getter("row_of", "x, d, r", [f"x[{i}, d, r]" for i in range(terms)]),
+        _getter(
+            "factors_of",
+            "factors, k, d",
+            [f"factors[k, d, {i}]" for i in range(factors)],
+        ),
+        _getter("factors_at", "f, k", [f"f[{i}, k]" for i in range(factors)]),
+        "def pair(row, factors):",
+        *([f"    {', '.join(rows)}, = row"] if rows else []),
+        *([f"    {', '.join(own)}, = factors"] if own else []),
+        *(f"    {line}" for line in lines),
+        f"    return {result}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def prepare_text(family: type[Family], parameters: int, unit: float) -> str:
+    """`prepare` of a family as a function of one component's parameters."""
+    names = [f"p{i}" for i in range(parameters)]
+    leaves = [Node(None, (name,)) for name in names]
+    roots = family.prepare(_OfParameters(), unit, *leaves)
+    lines, results = _statements(*roots)
+    parts = [
+        f"def prepare({', '.join(names)}):",
+        *(f"    {line}" for line in lines),
+        f"    return ({', '.join(results)},)",
+        _getter(
+            "parameters_of", "p, r, k", [f"p[{i}, r, k]" for i in range(parameters)]
+        ),
+        "def keep_factors(factors, k, found, dead):",
+        *(
+            f"    factors[{i}, k] = 0.0 if dead else found[{i}]"
+            for i in range(len(results) - 1)
+        ),
+        "    return",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+class _OfParameters(Tracer):
+    """What `prepare` may ask for besides: arrays of one number."""
+
+    def full_like(self, array: Any, value: Any) -> Any:
+        """The number."""
+        return value
+
+    def zeros_like(self, array: Any) -> Any:
+        """0."""
+        return 0.0
+
+    def ones_like(self, array: Any) -> Any:
+        """1."""
+        return 1.0
+
+
+def _getter(name: str, arguments: str, items: list[str]) -> str:
+    found = ", ".join(items) + "," if items else ""
+    return f"def {name}({arguments}):\n    return ({found})\n"
+
+
+def _statements(*roots: Any) -> tuple[list[str], list[str]]:
+    """An assignment for each operator, what is used twice once; the results' names."""
+    names: dict[Node, str] = {}
+    lines: list[str] = []
+
+    def name(value: Any) -> str:
+        if not isinstance(value, Node):
+            return _number(value)
+        if value.function is None:
+            return str(value.args[0])
+        if value not in names:
+            text = _operation(value, name)
+            names[value] = f"t{len(names)}"
+            lines.append(f"{names[value]} = {text}")
+        return names[value]
+
+    def real(root: Any) -> str:
+        mask = isinstance(root, Node) and root.boolean
+        return f"real({name(root)})" if mask else name(root)
+
+    return lines, [real(root) for root in roots]
+
+
+def _operation(node: Node, name: Callable[[Any], str]) -> str:
+    what = node.function.__name__.strip("_")
+    what = "where" if what == "select" else what
+    masks = [isinstance(a, Node) and a.boolean for a in node.args]
+    if what in _ON_MASKS and not all(masks):
+        raise FormulaError(f"{what} of numbers")
+    if what == "where" and not masks[0]:
+        raise FormulaError("a condition that is no comparison")
+    keeps = range(1) if what == "where" else range(len(masks))
+    args = [
+        f"real({name(arg)})"
+        if mask and not (what in _ON_MASKS or (what == "where" and i in keeps))
+        else name(arg)
+        for i, (arg, mask) in enumerate(zip(node.args, masks, strict=True))
+    ]
+    if what in _TEXT:
+        return _TEXT[what].format(*args)
+    if getattr(np, what, None) is not node.function:
+        raise FormulaError(f"{what} is no function of NumPy")
+    text = f"np.{what}({', '.join(args)})"
+    return text if node.boolean else f"real({text})"
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, int | float | np.number | np.bool_):
+        raise FormulaError(f"{type(value).__name__} in a formula")
+    wide = float(value)
+    if math.isfinite(wide):
+        return f"real({wide!r})"
+    return "real(np.nan)" if wide != wide else f"real({'-' * (wide < 0)}np.inf)"

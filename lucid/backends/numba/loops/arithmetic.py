@@ -1,0 +1,79 @@
+"""Functions of one number, without branches, so that loops over them vectorise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numba.loops.float32 import (
+    LEAST_EXPONENT,
+    LEAST_NORMAL,
+    LN2_COARSE,
+    LN2_FINE,
+    MANTISSA_BITS,
+    RESCALE,
+    RESCALE_EXPONENT,
+    ROOT_HALF,
+    ROUNDER,
+    exp2_polynomial,
+    integer,
+    log_polynomial,
+    real,
+)
+
+
+def exp2(y: Any) -> Any:
+    """2^y for y within the exponents of normal numbers, 2 to the least of them below.
+
+    NaN stays NaN.
+    """
+    y = LEAST_EXPONENT if y < LEAST_EXPONENT else y
+    biased = y + ROUNDER
+    p = exp2_polynomial(y - (biased - ROUNDER))
+    # A product with 2^n keeps NaN, which adding to the exponent's bits might not.
+    exponent = integer(real(biased).view(integer) << MANTISSA_BITS)
+    return p * integer(exponent).view(real)
+
+
+def log(x: Any) -> Any:
+    """log x: −∞ at 0, NaN below."""
+    tiny = x < LEAST_NORMAL  # its exponent says too little
+    scaled = x * RESCALE if tiny else x
+    found = logarithm(scaled, RESCALE_EXPONENT if tiny else real(0.0), real(0.0))
+    found = found if x < real(np.inf) else x
+    edge = real(-np.inf) if x == real(0.0) else real(np.nan)
+    return found if x > real(0.0) else edge
+
+
+def log1p(y: Any) -> Any:
+    """log(1 + y): −∞ at −1, NaN below."""
+    u = real(1.0) + y
+    lost = (y - (u - real(1.0))) / u
+    found = logarithm(u, real(0.0), lost)
+    found = found if u < real(np.inf) else u
+    edge = real(-np.inf) if u == real(0.0) else real(np.nan)
+    return found if u > real(0.0) else edge
+
+
+def logarithm(u: Any, exponent: Any, lost: Any) -> Any:
+    """log(u·2^exponent) + lost for a normal u > 0, by the method of fdlibm."""
+    bits = real(u).view(integer)
+    power = integer((bits - ROOT_HALF) >> MANTISSA_BITS)
+    mantissa = integer(bits - integer(power << MANTISSA_BITS))
+    f = integer(mantissa).view(real) - real(1.0)  # in [√½ − 1, √2 − 1]
+    s = f / (real(2.0) + f)
+    half_square = real(0.5) * f * f
+    k = real(power) + exponent
+    rest = s * (half_square + log_polynomial(s * s)) + (k * LN2_FINE + lost)
+    return k * LN2_COARSE - ((half_square - rest) - f)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger; NaN where either is."""
+    return a if (a >= b) | (a != a) else b
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller; NaN where either is."""
+    return a if (a <= b) | (a != a) else b

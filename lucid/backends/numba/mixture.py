@@ -1,0 +1,227 @@
+"""Mixtures by compiled loops, for many values of each mixture.
+
+The loops are in loops/mixture.py and loops/mode.py. Rows that they cannot decide (a NaN
+that no value explains) are left to the caller, who scores them in NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lucid.backends.numba import kernels
+from lucid.backends.numba.scoring import Mixture, Rows, scratch
+from lucid.backends.numpy.blocks import Call
+from lucid.backends.numpy.prepare import KEPT_ELEMENTS
+from lucid.backends.protocol import BITS, NATS, Array, Components, Weights
+
+# Values of each mixture from which on mixtures are scored one by one.
+MANY_VALUES = 128
+
+
+def log_prob(
+    fn: Any, components: Components, value: Array, dtype: Any, out: Array
+) -> Array | None:
+    """Fill `out` [S, B]; the positions s·B + b that NumPy must score, usually none.
+
+    None where nothing was done: NumPy must score all.
+    """
+
+    def rows(mixture: Mixture, values: Array, target: Array) -> Rows:
+        return _Density(fn, components.family, mixture, values, target)
+
+    return _each(fn, components, value, dtype, rows, out)
+
+
+def mode(
+    fn: Any, components: Components, value: Array, dtype: Any, out: Array, index: Array
+) -> Array | None:
+    """Fill `index` and `out` [S, B], and return the like of `log_prob`."""
+
+    def rows(mixture: Mixture, values: Array, target: Array, best: Array) -> Rows:
+        return _Mode(fn, components.family, mixture, values, target, best)
+
+    return _each(fn, components, value, dtype, rows, out, index)
+
+
+def _each(
+    fn: Any,
+    components: Components,
+    value: Array,
+    dtype: Any,
+    rows: Callable[..., Rows],
+    *targets: Array,
+) -> Array | None:
+    """Score the values of every mixture, where that is worth while."""
+    key = "numba", np.dtype(dtype)
+    mixtures: list[Mixture] | None = components.prepared.get(key)
+    if mixtures is None:
+        if components.family.family_event_ndim or not value.size:
+            return None
+        if not (_shared(components) or _few_large(components, len(value))):
+            return None
+        call = Call(fn, components, value, dtype)
+        mixtures = components.once(key, lambda: _prepare(call))
+    if not mixtures or (len(mixtures) > 1 and len(value) < MANY_VALUES):
+        return None
+    if len(mixtures) == 1:
+        flat = (target.reshape(-1) for target in targets)
+        return rows(mixtures[0], value.reshape(-1, value.shape[2]), *flat).run()
+    undecided = []
+    for b, mixture in enumerate(mixtures):
+        own = (target[:, b] for target in targets)
+        undecided.append(rows(mixture, value[:, b], *own).run() * len(mixtures) + b)
+    return np.concatenate(undecided)
+
+
+def _given(components: Components) -> list[Array]:
+    """The parameters and, where there are some, the weights."""
+    weights = components.weights
+    given = () if weights is None else (weights.given,)
+    return [*components.parameters, *given]
+
+
+def _shared(components: Components) -> bool:
+    """Whether all values meet the same mixture."""
+    return all(array.shape[0] == 1 for array in _given(components))
+
+
+def _few_large(components: Components, samples: int) -> bool:
+    """Whether there are few mixtures of many values each."""
+    most = max(array.size for array in _given(components))
+    return samples >= MANY_VALUES and most <= KEPT_ELEMENTS
+
+
+def _prepare(call: Call) -> list[Mixture]:
+    """Every mixture; none where the family's formula does not compile."""
+    prepared = call.prepared(slice(None))
+    count, size = prepared.count, call.value.shape[2]
+    terms = len(call.family.row(call.fn, np.ones((1, 1), call.dtype)))
+    loops = "fill" if size == 1 else "fill_events"
+    fill = kernels.fill(call.family, terms, len(prepared.factors), call.dtype, loops)
+    if fill is None:
+        return []
+    every = 1 if call.shared else call.mixtures
+    factors = [np.broadcast_to(f, (count, size, every)) for f in prepared.factors]
+    constant = np.broadcast_to(prepared.constant, (count, every))
+    scale = 1.0 if prepared.unit == NATS else 1.0 / BITS
+    found = []
+    for b in range(every):
+        own = np.empty((count, size, len(factors)), call.dtype)
+        for i, factor in enumerate(factors):
+            own[:, :, i] = factor[:, :, b]
+        base = constant[:, b].copy()
+        found.append(Mixture(fill, own, base, prepared.kept, scale, call.dtype))
+    return found
+
+
+def picked(
+    components: Components, value: Array, positions: Array
+) -> tuple[Components, Array]:
+    """The values at positions s·B + b as [1, n, D], and the mixtures they meet."""
+    mixtures = positions % value.shape[1]
+    values = value.reshape(1, -1, value.shape[2])[:, positions]
+    weights = components.weights
+    if _shared(components):
+        return components, values  # which keep what they prepared
+
+    def own(array: Array) -> Array:
+        return array if array.shape[0] == 1 else array[mixtures]
+
+    if weights is not None:
+        shift = None if weights.shift is None else own(weights.shift)
+        weights = Weights(own(weights.given), own(weights.total), shift)
+    parameters = tuple(map(own, components.parameters))
+    some = Components(components.family, parameters, weights, len(mixtures))
+    return some, values
+
+
+class _Density(Rows):
+    """Log densities."""
+
+    def __init__(
+        self, fn: Any, family: Any, mixture: Mixture, values: Array, out: Array
+    ) -> None:
+        super().__init__(fn, family, mixture, values)
+        self.out = out
+        wide = self.traits.base_measure
+        self.dtype = np.dtype(np.float64) if wide else mixture.dtype
+        self.loops = kernels.score(mixture.dtype, self.dtype)
+
+    def score(self, part: slice, x: Array, rows: Array) -> None:
+        """Fill `out`, through an array of its own where loops cannot write there."""
+        mixture, out = self.mixture, self.out[part]
+        direct = out.dtype == self.dtype and out.flags.carray
+        found = out if direct else np.empty(len(out), self.dtype)
+        missing = self.loops(
+            mixture.fill,
+            rows,
+            mixture.factors,
+            mixture.constant,
+            mixture.scale,
+            found,
+            *scratch(mixture.dtype, rows.shape),
+        )
+        if missing or self.traits.base_measure or self.traits.supports:
+            self._finish(part, x, found)
+        if not direct:
+            np.copyto(out, found, "same_kind")
+
+    def _finish(self, part: slice, x: Array, found: Array) -> None:
+        measure, unsupported = self.measure(x), self.unsupported(x)
+        if measure is not None:
+            found += measure
+        nowhere = np.isnan(x).any(axis=-1)
+        strange = np.isnan(found) & ~nowhere
+        if unsupported is not None:
+            found[unsupported] = np.where(nowhere[unsupported], np.nan, -np.inf)
+            strange &= ~unsupported
+        self.undecided(part, strange)
+
+
+class _Mode(Rows):
+    """The most probable components, and the log of their probabilities."""
+
+    def __init__(
+        self,
+        fn: Any,
+        family: Any,
+        mixture: Mixture,
+        values: Array,
+        out: Array,
+        index: Array,
+    ) -> None:
+        super().__init__(fn, family, mixture, values)
+        self.out, self.index = out, index
+        self.loops = kernels.mode(mixture.dtype)
+
+    def score(self, part: slice, x: Array, rows: Array) -> None:
+        """Fill `index` and `out`."""
+        mixture, (terms, count, size) = self.mixture, rows.shape
+        best, found = np.empty(count, np.int64), np.empty(count, mixture.dtype)
+        tile, lines, state = scratch(mixture.dtype, (terms, count, size))
+        running = np.empty(tile.shape[1], f"i{mixture.dtype.itemsize}")
+        strange = self.loops(
+            mixture.fill,
+            rows,
+            mixture.factors,
+            mixture.constant,
+            best,
+            found,
+            tile,
+            lines,
+            state,
+            running,
+        )
+        unsupported = self.unsupported(x) if self.traits.supports else None
+        if strange or unsupported is not None:
+            undecided = np.isnan(found) & ~np.isnan(x).any(axis=-1)
+            found[np.isneginf(found)] = np.nan
+            if unsupported is not None:
+                found[unsupported] = np.nan
+                undecided &= ~unsupported
+            self.undecided(part, undecided)
+        self.index[part] = best if mixture.kept is None else mixture.kept[best]
+        np.copyto(self.out[part], found, "same_kind")

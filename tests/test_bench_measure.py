@@ -1,0 +1,346 @@
+"""What the benchmark makes of a participant: right, wrong, too large, slow at first."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import limits, measure, memory, peers, probe, timing
+from bench.peers import NotApplicableError, Peer
+from bench.suites import Cell
+from tests.test_bench_reference import ALL_CASES, SCALAR
+
+
+class Fake(Peer):
+    """A peer that answers with one number for each value, or does as it is told."""
+
+    def __init__(self, act: Callable[[], Any] = lambda: None) -> None:
+        super().__init__("cpu", 1)
+        self.act = act
+
+    def scalar(self, weights: Any, loc: Any, scale: Any) -> Any:
+        def log_prob(value: Any) -> Any:
+            self.act()
+            terms = -0.5 * ((value[:, None] - loc) / scale) ** 2 - np.log(scale)
+            weighted = np.log(weights) - np.log(weights.sum()) + terms
+            return np.logaddexp.reduce(weighted, axis=1) - np.log(2 * np.pi) / 2
+
+        return log_prob
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_PAUSE", 0.0)
+
+
+def only(cell: Cell, who: Peer | measure.Missing, repeats: int = 3) -> dict[str, Any]:
+    found = measure.measure(cell, {"fake": who}, repeats)["participants"]["fake"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_right_participant_is_timed() -> None:
+    found = only(SCALAR, Fake(), repeats=5)
+    assert found["status"] == "ok"
+    assert len(found["seconds"]) == 5
+    assert found["process_medians"] == [found["median_seconds"]]
+    low, high = found["quartiles"]
+    assert 0 < low <= found["median_seconds"] <= high
+    assert found["error_uB"] < 10
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_wrong_participant_is_shown_as_wrong() -> None:
+    class Wrong(Fake):
+        def numpy(self, result: Any) -> Any:
+            return result * (1 + 1e-4)
+
+    found = only(SCALAR, Wrong())
+    assert found["status"] == "wrong"
+    assert found["error_uB"] > 1e8
+    assert "off by" in found["note"]
+    assert found["seconds"] == []
+    assert found["median_seconds"] is None
+
+
+@pytest.mark.usefixtures("quiet")
+def test_one_that_turns_wrong_loses_its_times() -> None:
+    class Late(Fake):
+        calls = 0
+
+        def numpy(self, result: Any) -> Any:
+            self.calls += 1
+            return result + (self.calls > 5)
+
+    found = only(SCALAR, Late())
+    assert (found["status"], found["seconds"]) == ("wrong", [])
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (
+            np.exceptions.DTypePromotionError("no"),
+            None,
+        ),
+        (
+            MemoryError(
+                "Unable to allocate 7.28 TiB for an array with shape (1000000, 1000000)"
+            ),
+            "asked for 7.28 TiB",
+        ),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: "
+                "can't allocate memory: you tried to allocate 400000000000 bytes."
+            ),
+            "asked for 372.5 GiB",
+        ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes."),
+            "asked for 4 KiB",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"),
+            "asked for 20.00 GiB",
+        ),
+        (
+            RuntimeError("Out of memory allocating 4,000,000,000 bytes (allocated so"),
+            "asked for 3.725 GiB",
+        ),
+    ],
+    ids=["another error", "NumPy", "torch", "JAX", "torch on a GPU", "CuPy"],
+)
+@pytest.mark.usefixtures("quiet")
+def test_one_that_runs_out_of_memory_is_shown_with_the_size(
+    error: Exception, asked: str | None
+) -> None:
+    def fail() -> None:
+        raise error
+
+    found = only(SCALAR, Fake(fail))
+    if asked is None:
+        assert found["status"] == "failed"
+        assert found["note"] == "DTypePromotionError: no"
+    else:
+        assert (found["status"], found["note"]) == ("out of memory", asked)
+
+
+def test_a_limit_makes_a_call_fail_and_goes_away() -> None:
+    def take() -> Any:
+        return np.empty(1 << 30, np.uint8)
+
+    if memory.free_bytes() is None:
+        pytest.skip("not run: this system does not say how much memory is free")
+    with memory.limited(1 << 28), pytest.raises(MemoryError, match=r"1\.00 GiB"):
+        take()
+    assert take().size == 1 << 30
+
+
+def test_what_would_end_the_process_is_tried_in_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cell = Cell("score", "scalar", "float32", 400_000, 400_000)
+    names = {"scipy": peers.find("scipy", "cpu", 1)}
+    tried: list[str] = []
+    in_a_child = probe.in_a_child
+
+    def noted(name: str, *rest: Any) -> tuple[str, str]:
+        tried.append(name)
+        return in_a_child(name, *rest)
+
+    monkeypatch.setattr(probe, "in_a_child", noted)
+    found = measure.measure(cell, names, 1)["participants"]["scipy"]
+    assert tried == ["scipy"]
+    assert found["status"] == "out of memory"
+    assert found["note"].startswith("asked for ")
+    assert found["note"].endswith("iB")
+
+
+def ended(*given: Any) -> Any:
+    os._exit(9)  # as the system ends a process that took too much
+
+
+def test_a_process_that_was_ended_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "_call_once", ended)
+    cell = Cell("score", "scalar", "float32", 1024, 1024)
+    status, note = probe.in_a_child("scipy", cell, 1, 1 << 30)
+    assert status == "out of memory"
+    assert note == "its process was ended; one N×K array takes 4 MiB"
+
+
+class Clock:
+    """Time that passes only where a test lets it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_compiling_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    taken = iter([5.0, 1.0, 1.0, 2.0, 3.0, 4.0])
+    found = only(SCALAR, Fake(lambda: clock.sleep(next(taken))))
+    assert found["seconds"] == pytest.approx([2.0, 3.0, 4.0])
+    assert found["median_seconds"] == pytest.approx(3.0)
+    assert found["compile_seconds"] == pytest.approx(2.0)
+    assert found["quartiles"] == pytest.approx([2.5, 3.5])
+
+
+def test_slow_ones_get_fewer_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    assert len(only(SCALAR, Fake(lambda: clock.sleep(1.0)), 9)["seconds"]) == 3
+    assert len(only(SCALAR, Fake(lambda: clock.sleep(0.1)), 9)["seconds"]) == 9
+
+
+@pytest.mark.usefixtures("quiet")
+def test_participants_take_turns_and_inputs_rotate() -> None:
+    order: list[tuple[str, float]] = []
+
+    class Noted(Fake):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def scalar(self, weights: Any, loc: Any, scale: Any) -> Any:
+            log_prob = super().scalar(weights, loc, scale)
+
+            def noted(value: Any) -> Any:
+                order.append((self.name, float(value[0])))
+                return log_prob(value)
+
+            return noted
+
+    measure.measure(SCALAR, {name: Noted(name) for name in "abc"}, 4)
+    timed = order[9:]  # three calls of each to warm up
+    names = "".join(name for name, _ in timed)
+    assert names == "abc" + "bca" + "cab" + "abc"
+    rounds = [{value for _, value in timed[i : i + 3]} for i in range(0, 12, 3)]
+    assert all(len(values) == 1 for values in rounds)
+    assert len(set.union(*rounds)) == 3
+    assert rounds[3] == rounds[0]
+
+
+def test_a_latency_is_that_of_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    calls: list[int] = []
+
+    class Single(Fake):
+        def single(self, weights: Any, loc: Any, scale: Any) -> Any:
+            log_prob = self.scalar(weights, loc, scale)
+            return lambda value: log_prob(value.reshape(1)).reshape(())
+
+    def act() -> None:
+        calls.append(1)
+        clock.sleep(1e-3)
+
+    cell = Cell("latency", "single", "float64", 1, 8)
+    found = only(cell, Single(act), 2)
+    assert found["seconds"] == pytest.approx([1e-3, 1e-3])
+    assert len(calls) == 3 + 2 * 20
+
+
+@pytest.mark.usefixtures("quiet")
+def test_one_that_has_nothing_for_a_case_says_so() -> None:
+    cell = Cell("mdn", "mdn", "float32", 10, 2)
+    found = only(cell, Fake())
+    assert found["status"] == "not applicable"
+    assert found["note"] == "has nothing for mdn"
+    missing = measure.Missing("not installed", "x is missing")
+    assert only(cell, missing)["note"] == "x is missing"
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("name", [*peers.LUCID, *peers.PEERS])
+@pytest.mark.parametrize("cell", ALL_CASES, ids=lambda cell: cell.case)
+def test_every_participant_that_is_here_is_right(name: str, cell: Cell) -> None:
+    try:
+        peer = peers.find(name, "cpu", 1)
+    except (ImportError, NotApplicableError) as error:
+        pytest.skip(f"not run: {error}")
+    (found,) = measure.measure(cell, {name: peer}, 1)["participants"].values()
+    assert found["status"] in ("ok", "not applicable"), found["note"]
+
+
+@pytest.fixture
+def cupy_over_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much of CuPy as its expressions and its events take; a call takes 2 ms."""
+    random = np.random.default_rng(1)
+    pool = SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    device = SimpleNamespace(synchronize=lambda: None)
+    fake = ModuleType("cupy")
+    vars(fake).update({name: getattr(np, name) for name in np.__all__})
+    vars(fake).update(
+        asnumpy=np.asarray,
+        random=SimpleNamespace(
+            random=random.random, standard_normal=random.standard_normal
+        ),
+        get_default_memory_pool=lambda: pool,
+        cuda=SimpleNamespace(
+            Device=lambda: device,
+            Event=lambda: event,
+            get_elapsed_time=lambda start, stop: 2.0,
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.delitem(sys.modules, "bench.peers.cupy", raising=False)
+
+
+@pytest.mark.usefixtures("cupy_over_numpy")
+@pytest.mark.parametrize("cell", ALL_CASES, ids=lambda cell: cell.case)
+def test_cupys_expressions_are_right_and_events_time_them(cell: Cell) -> None:
+    found = only(cell, peers.find("cupy", "cuda", 1))
+    assert found["status"] == "ok", found["note"]
+    assert cell.case == "single" or found["median_seconds"] == 2e-3
+    assert found["extra_mb"] == 0
+
+
+def test_memory_of_a_call_is_counted() -> None:
+    def call() -> Any:
+        return np.ones(1 << 26, np.uint8).sum()
+
+    extra, result = memory.peak_above(call)
+    assert result == 1 << 26
+    if extra is None:
+        pytest.skip("not run: this system does not keep the peak of memory")
+    assert 0.9 * 2**26 < extra < 1.5 * 2**26
+
+
+def test_the_limit_that_binds_is_found() -> None:
+    rates = {
+        "exp2_per_second": 1e3,
+        "fma_float32_per_second": 1e4,
+        "fma_float64_per_second": 1e4,
+        "bytes_per_second": 1e5,
+    }
+
+    def binding(cell: Cell) -> tuple[str, float]:
+        return limits.binding(measure.document(cell, {}), rates)
+
+    scalar = Cell("score", "scalar", "float32", 100, 10)
+    assert binding(scalar) == ("exp", 1.0)
+    assert binding(Cell("score", "diagonal", "float32", 100, 10, 8)) == ("issue", 1.6)
+    assert binding(Cell("score", "scalar", "float64", 100, 10)) == ("issue", 0.2)
+    draws = Cell("sample", "draws", "float32", 1000, 10)
+    assert binding(draws) == ("memory", 0.04)
+    part = measure.document(scalar, {"lucid": {"status": "ok", "median_seconds": 4.0}})
+    measure.hold_to_limits(part, rates)
+    assert (part["limit_name"], part["limit_percent"]) == ("exp", 25.0)
