@@ -16,6 +16,8 @@ import lucid
 from lucid.distributions import Categorical
 from tests.family_table import device as device
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 INF, NAN = math.inf, math.nan
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 BATCHES = pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 1, 3), (0,)], ids=str)

@@ -31,6 +31,8 @@ from tests.family_table import (
 )
 from tests.family_table import device as device
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 # ---- log densities
 
 

@@ -25,6 +25,8 @@ from lucid.distributions import (
 from tests.brute import EVERY_BATCH, KINDS, Brute, values
 from tests.family_table import device as device
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 INF, NAN = math.inf, math.nan
 
 # ---- moments

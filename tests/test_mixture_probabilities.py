@@ -24,6 +24,8 @@ from lucid.distributions import (
     _mixture,
 )
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 INF, NAN = math.inf, math.nan
 RNG = np.random.default_rng(12)
 

@@ -22,6 +22,8 @@ from lucid.distributions import (
 )
 from tests.nested import EVERY, RNG, factors, mixed, nested, normals, positive
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 # ---- covariance
 
 

@@ -15,6 +15,8 @@ from tests.bounds import bounded
 from tests.corpus import Case, load_cases, unit
 from tests.corpus.inputs import Draw
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 DTYPES = ("float32", "float64")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 EVERY_CASE = [case for dtype in DTYPES for case in load_cases(dtype)]

@@ -15,6 +15,8 @@ from lucid.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from tests.bounds import bounded
 from tests.corpus.inputs import Draw
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 WIDE = ("float32", "float64")
 # The CPU takes 10 GB and a minute for these; a GPU machine runs them always.

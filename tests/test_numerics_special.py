@@ -27,7 +27,10 @@ from lucid.distributions import (
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 FLOATS = ("float16", "float32", "float64")
 WIDE = ("float32", "float64")
-pytestmark = pytest.mark.parametrize("device", DEVICES)
+pytestmark = [
+    pytest.mark.parametrize("device", DEVICES),
+    pytest.mark.usefixtures("each_engine"),
+]
 INF, NAN = math.inf, math.nan
 
 
