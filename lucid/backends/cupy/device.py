@@ -44,6 +44,12 @@ class CudaDevice:
         attributes = self.xp.cuda.Device(self.index).attributes
         return int(attributes["MultiProcessorCount"])
 
+    @functools.cached_property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability: what a multiprocessor is made of."""
+        digits = str(self.xp.cuda.Device(self.index).compute_capability)
+        return int(digits[:-1]), int(digits[-1])
+
     def index_of(self, array: Array) -> int:
         """The number of the device that holds an array of this namespace."""
         return int(array.device.id)
