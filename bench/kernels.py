@@ -25,6 +25,7 @@ from .machine_code import (
     compile_cubin,
     disassemble,
     hottest,
+    path_to_stores,
     resources,
 )
 
@@ -79,6 +80,7 @@ class Hot:
     anchors  of those one unit of work has, a fraction perhaps
     slots    the most instructions issued for one unit
     row_bytes  read and written for one row
+    stores   if not 0, the loop over rows is counted up to so many results stored
     """
 
     title: str
@@ -89,6 +91,7 @@ class Hot:
     slots: float
     threads: int = 128
     row_bytes: int = 0
+    stores: int = 0
 
 
 def hot_kernels() -> list[Hot]:
@@ -100,6 +103,10 @@ def hot_kernels() -> list[Hot]:
         title: str, spec: Raw, slots: float, exp2: float = 1, event: int = 1
     ) -> Hot:
         return Hot(title, spec, "pair", _EXP2, exp2, slots, row_bytes=4 * (event + 1))
+
+    def row(count: int, slots: float) -> Hot:
+        title, spec = f"K = {count}", kernels.mixture_small("Normal", "float32", count)
+        return Hot(title, spec, "row", _EXP2, count, slots, row_bytes=8, stores=4)
 
     laplace = kernels.mixture_fixed("Laplace", "float32", 1, 8, 2)
     return [
@@ -115,6 +122,9 @@ def hot_kernels() -> list[Hot]:
         Hot(
             "lazy rescale", lazy("float64", 1, 2), "pair", "DFMA", 12, 33, row_bytes=16
         ),
+        row(2, 61),
+        row(8, 92),
+        row(16, 135),
         Hot(
             "diagonal",
             kernels.mixture_diagonal("Normal", "float32"),
@@ -170,7 +180,10 @@ def machine_code(spec: Raw, architecture: int) -> tuple[Resources, list[str]]:
 
 def hot_loop(hot: Hot, architecture: int) -> Block:
     """The part of the code that all time goes into."""
-    return hottest(machine_code(hot.spec, architecture)[1], hot.anchor)
+    _, listing = machine_code(hot.spec, architecture)
+    if hot.stores:
+        return path_to_stores(listing, hot.stores)
+    return hottest(listing, hot.anchor)
 
 
 def count(hot: Hot, architecture: int) -> Count:
@@ -190,6 +203,8 @@ def count(hot: Hot, architecture: int) -> Count:
         "fp64": each(_FP64) / chip.fp64,
         "shared loads": each(_LDS) / chip.shared_loads,
     }
+    if hot.unit == "row":
+        clocks["memory"] = hot.row_bytes / BYTES_PER_SECOND * MULTIPROCESSORS * HERTZ
     limit = max(clocks, key=lambda name: clocks[name])
     speed = MULTIPROCESSORS * HERTZ / clocks[limit]
     return Count(

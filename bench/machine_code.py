@@ -138,8 +138,8 @@ def _section(listing: str, kernel: str) -> list[str]:
     return rest[:end]
 
 
-def loops(listing: list[str]) -> list[Block]:
-    """The innermost loops, each from its first instruction to the branch back."""
+def loops(listing: list[str], innermost: bool = True) -> list[Block]:
+    """The loops, each from its first instruction to the branch back."""
     instructions: list[str] = []
     labels: dict[str, int] = {}
     spans: list[tuple[int, int]] = []
@@ -154,8 +154,18 @@ def loops(listing: list[str]) -> list[Block]:
     return [
         Block(tuple(instructions[a:b]))
         for a, b in spans
-        if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
+        if not innermost
+        or not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)
     ]
+
+
+def path_to_stores(listing: list[str], stores: int) -> Block:
+    """The longest loop from its start to the last of its first `stores` stores."""
+    longest = max(loops(listing, innermost=False), key=lambda b: len(b.instructions))
+    places = [
+        i for i, text in enumerate(longest.instructions) if opcode(text)[:3] == "STG"
+    ]
+    return Block(longest.instructions[: places[stores - 1] + 1])
 
 
 def hottest(listing: list[str], instruction: str) -> Block:

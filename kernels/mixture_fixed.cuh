@@ -111,7 +111,7 @@ __device__ void mixture_fixed(const Mixture<Family, T>& mixture, const Shift<T>*
       if (is_nan(base) || base == -infinity<T>()) {
         *result = base;
       } else if (!none && sum >= known.least && sum <= largest<T>()) {
-        *result = log_from_bits(known.shift, sum) + base;
+        *result = log_from_bits_of_normal(known.shift, sum) + base;
       } else {
         refused.add(r * kMixtureThreads + int(threadIdx.x));
       }

@@ -34,6 +34,27 @@ __device__ T log_from_bits(T bits, T sum) {
   return fma(bits, Ln2<T>::high, fma(bits, Ln2<T>::low, log1p(fraction - 1)));
 }
 
+// The same of a sum that is normal: no case is told apart. log(1 + t) is t − ½t² + t³·(a
+// minimax fit, 3.2e-8 of it) on 1 + t from √½ to √2.
+__device__ inline float log_from_bits_of_normal(float bits, float sum) {
+  const int binade = (__float_as_int(sum) - 0x3f3504f3) & ~0x7fffff;
+  const float t = __int_as_float(__float_as_int(sum) - binade) - 1;
+  float y = 0.0869833529f;
+  y = fma(y, t, -0.142670542f);
+  y = fma(y, t, 0.149152264f);
+  y = fma(y, t, -0.165776476f);
+  y = fma(y, t, 0.199630320f);
+  y = fma(y, t, -0.250013351f);
+  y = fma(y, t, 0.333339125f);
+  y = fma(y, t, -0.5f);
+  const float log1p_t = fma(t * t, y, t);
+  bits += static_cast<float>(binade >> 23);
+  return fma(bits, Ln2<float>::high, fma(bits, Ln2<float>::low, log1p_t));
+}
+__device__ inline double log_from_bits_of_normal(double bits, double sum) {
+  return log_from_bits(bits, sum);
+}
+
 // log x = log mantissa + exponent·ln 2: differences of large logs do not cancel.
 template <typename T>
 struct SplitLog {

@@ -44,6 +44,7 @@ def specs() -> list[Spec]:
         kernels.mixture("Normal", "float64", 1, 1),
         kernels.mixture_fixed("Normal", "float32", 1, 8, 2),
         kernels.mixture_fixed("Normal", "float32", 3, 4),
+        kernels.mixture_small("Normal", "float32", 5),
         *(kernels.mixture_shift(dtype) for dtype in ("float32", "float64")),
         kernels.mixture_order("Normal", "float32"),
         kernels.mixture_diagonal("Normal", "float32"),

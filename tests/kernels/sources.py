@@ -40,6 +40,7 @@ _FRAME = """#include "server.hpp"
 #include "mixture_diagonal.cuh"
 #include "mixture_fixed.cuh"
 #include "mixture_order.cuh"
+#include "mixture_small.cuh"
 #include "mixture_mode.cuh"
 #include "draw.cuh"
 """
@@ -84,6 +85,7 @@ def _family(family: str, T: str) -> str:
         f"prepare_{name}": f"LUCID_PREPARE(%s, {family}, {T}, {T})",
         f"mixture_{name}": f"LUCID_MIXTURE(%s, {family}, {T}, 1, 2)",
         f"fixed_{name}": f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 2, 2)",
+        f"small3_{name}": f"LUCID_MIXTURE_SMALL(%s, {family}, {T}, 3)",
         f"merge_{name}": f"LUCID_MIXTURE_MERGE(%s, {family}, {T})",
         f"diagonal_{name}": f"LUCID_MIXTURE_DIAGONAL(%s, {family}, {T})",
         f"mode_{name}": f"LUCID_MIXTURE_MODE(%s, {family}, {T})",
@@ -91,6 +93,9 @@ def _family(family: str, T: str) -> str:
     }
     if family == "Normal":
         entries[f"mixture8_{name}"] = f"LUCID_MIXTURE(%s, {family}, {T}, 1, 8)"
+        for count in (1, 16):
+            small = f"LUCID_MIXTURE_SMALL(%s, {family}, {T}, {count})"
+            entries[f"small{count}_{name}"] = small
         entries[f"fixed8_{name}"] = f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 8, 2)"
         entries[f"fixed_ex2_{name}"] = (
             f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 4, 0)"

@@ -57,6 +57,9 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
                     kernels.mixture_fixed(family, dtype, event, r, p)
                     for p in polynomials(family, dtype, event)
                 )
+        if kernels.words(family) <= 2:
+            for count in (1, 2, 7, kernels.MOST_SMALL):
+                yield kernels.mixture_small(family, dtype, count)
         if kernels.quadratic(family):
             yield kernels.mixture_order(family, dtype)
         yield kernels.mixture_diagonal(family, dtype)

@@ -90,6 +90,15 @@ def test_components_in_order_and_polynomials(backend, random):
     ]
 
 
+def test_few_components_in_registers(backend, random):
+    components = mixture(random, Normal, 1, 5, 1, batch=3, dead=[1])
+    backend._device.multiprocessors = 1
+    with choice.force(kernel="small", rows=4):
+        names = same_mixture(backend, components, values(random, Normal, (4000, 3, 1)))
+    assert names[-1] == "lucid_mixture_small_normal_float32_k5"
+    assert backend._device.launches[-1].grid == (16,)
+
+
 def test_events_with_a_shift_known_beforehand(backend, random):
     components = mixture(random, Normal, 3, 30, 3)
     with choice.force(kernel="fixed", rows=4):

@@ -52,6 +52,14 @@ def test_only_scalars_with_a_loc_are_put_in_order():
     assert not chosen(count=100_000).ordered
 
 
+def test_few_components_stay_in_registers():
+    assert chosen(count=16, samples=10**8) == Choice("small", rows=4)
+    assert chosen(count=17, samples=10**8).kernel == "fixed"
+    assert chosen(count=16, samples=10**7, batch=10).kernel == "fixed"
+    assert chosen(count=16, samples=10**8, event=2).kernel == "fixed"
+    assert chosen(count=16, samples=10**8, family="Gamma").kernel == "fixed"
+
+
 def test_what_is_not_worth_a_launch_of_its_own():
     assert chosen(samples=10_000).kernel == "lazy"
     assert chosen(samples=100, batch=100_000).kernel == "lazy"

@@ -71,6 +71,9 @@ def results(host: Host, case: Case) -> dict[str, Any]:
         add("mixture")
         add("mixture, split", splits=3)
         found["fixed"] = calls.fixed(host, family, prepared, x)
+        count = len(prepared.constants)
+        if count == 3 or (family == "Normal" and count in (1, 16)):
+            found["small"] = calls.fixed(host, family, prepared, x, f"small{count}", 4)
         if family == "Normal":
             add("mixture of 8 rows", kernel="mixture8", rows=8)
             near = calls.ordered(host, family, prepared)

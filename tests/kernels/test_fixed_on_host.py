@@ -68,6 +68,23 @@ def test_any_number_of_components(host: Host, count, offset, variant):
     assert error(run(host, law, x, variant), law, x).max() <= PROMISE
 
 
+@pytest.mark.parametrize("count", [1, 3, 16])
+@pytest.mark.parametrize("deviations", [4.0, 12.0, 40.0, 1e4])
+def test_few_components(host: Host, count, deviations):
+    """Rows near and far, of which some are done again, in blocks that walk."""
+    law = mixture(count, 5.0)
+    x = near(law, 2500, 4)
+    x[::9] = near(law, len(x[::9]), deviations)
+    found = run(host, law, x, (f"small{count}", 4, False))
+    assert error(found, law, x).max() <= PROMISE
+    x[::9] = np.nan, *[np.inf] * (len(x[::9]) - 1)
+    special = run(host, law, x, (f"small{count}", 4, False))
+    assert np.isnan(special[0])
+    assert (special[9::9] == -np.inf).all()
+    rest = np.arange(len(x)) % 9 > 0
+    np.testing.assert_array_equal(special[rest], found[rest])
+
+
 @variants
 @pytest.mark.parametrize("spread", [0.1, 1.0, 30.0])
 def test_components_near_and_apart(host: Host, spread, variant):

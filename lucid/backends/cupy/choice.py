@@ -33,7 +33,7 @@ class Choice:
     ordered      whether components are put in the order of their loc
     """
 
-    kernel: Literal["fixed", "lazy", "diagonal"]
+    kernel: Literal["small", "fixed", "lazy", "diagonal"]
     rows: int = 1
     splits: int = 1
     polynomials: int = 0
@@ -115,6 +115,9 @@ def _choose(
         # A mixture's shift is found once, by a launch and a block of its own.
         return Choice("lazy", rows)
     short = event == 1 and kernels.words(family) <= 2
+    if short and batch == 1 and count <= kernels.MOST_SMALL:
+        # Here a row's own work is the most of it: components in registers leave less.
+        return Choice("small", rows=4)
     return Choice(
         "fixed",
         rows,

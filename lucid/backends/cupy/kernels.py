@@ -28,6 +28,8 @@ _MAX_PARAMETERS = 3
 # of each 9 may be polynomials.
 FIXED_TILE = 18
 POLYNOMIALS = (0, 2)
+# Components that a thread holds in registers, all of them.
+MOST_SMALL = 16
 
 
 @functools.cache
@@ -202,6 +204,14 @@ def mixture_fixed(
     headers = (header(family), "mixture_fixed.cuh")
     arguments = (family, element(dtype), event, rows, polynomials)
     return _raw("MIXTURE_FIXED", headers, name, *arguments)
+
+
+@functools.cache
+def mixture_small(family: str, dtype: str, count: int) -> Raw:
+    """One mixture of few components, their number compiled in."""
+    name = _label("mixture_small", family, dtype, f"k{count}")
+    headers = (header(family), "mixture_small.cuh")
+    return _raw("MIXTURE_SMALL", headers, name, family, element(dtype), count)
 
 
 @functools.cache

@@ -26,6 +26,8 @@ from lucid.backends.protocol import Array, Components, Weights
 # With fewer values than this for each mixture, as in a density network, factors would
 # be written and read more often than they serve: parameters are used as they are.
 _FEW_VALUES = 8
+# Blocks for each multiprocessor where a block walks over many rows: twice what fits.
+_BLOCKS_THAT_STAY = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,16 +177,23 @@ def _prepared_log_prob(
         device.multiprocessors, device.capability,
     )  # fmt: skip
     rows, parts = chosen.rows, chosen.splits
+    grid: tuple[int, ...]
     grid = (ceil_divide(samples, chosen.block_rows), min(batch, MOST_BLOCKS_YZ))
     sizes = int64(samples, batch, count)
     arguments: tuple[Any, ...]
-    if chosen.kernel == "fixed":
+    if chosen.kernel in ("small", "fixed"):
         known = _known(device, components, dtype, chosen.ordered)
-        arguments = (value, known.factors, known.constants, known.shifts, out, *sizes)
+        arguments = (value, known.factors, known.constants, known.shifts, out)
+        if chosen.kernel == "small":
+            spec = kernels.mixture_small(family, dtype.name, count)
+            grid = (min(grid[0], _BLOCKS_THAT_STAY * device.multiprocessors),)
+            arguments = (*arguments, *int64(samples))
+            device.launch(spec, grid, (chosen.threads,), arguments)
+            return
         spec = kernels.mixture_fixed(
             family, dtype.name, event, rows, chosen.polynomials
         )
-        device.launch(spec, grid, (chosen.threads,), arguments)
+        device.launch(spec, grid, (chosen.threads,), (*arguments, *sizes))
         return
     prepared = prepare(device, components, dtype)
     partials = None
