@@ -66,22 +66,25 @@ struct MixtureRow {
   }
 };
 
-template <class Family, typename T, int D, int ROWS>
-__device__ void mixture_rows(const Mixture<Family, T>& mixture, Index b,
+// A thread's rows in a block of them: every 128th. Those from S on do not exist.
+template <int ROWS>
+struct BlockRows {
+  static constexpr bool few = false;  // whether most threads may have no row
+  __device__ Index operator()(int r) const {
+    return Index(blockIdx.x) * (kMixtureThreads * ROWS) + r * kMixtureThreads + threadIdx.x;
+  }
+};
+
+// The `row(r)` of this thread, r < ROWS, in rising order.
+template <class Family, typename T, int D, int ROWS, class Rows>
+__device__ void mixture_rows(const Mixture<Family, T>& mixture, Index b, const Rows& row,
                              Stage<Family, T, D>& stage, T (*totals)[kMixtureThreads][2],
                              T* out, T* partials) {
   constexpr T tolerated = 256, tolerated_of_row = 256 / ROWS / 2;
-  const Index first_row = Index(blockIdx.x) * (kMixtureThreads * ROWS) + threadIdx.x;
   MixtureRow<Family, T, D> rows[ROWS];
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    const Index s = first_row + r * kMixtureThreads;
-    const T* x = mixture.value(s < mixture.S ? s : 0, b);
-#pragma unroll
-    for (int d = 0; d < D; ++d) {
-      // 1 stands in for what has no density: every family supports it.
-      rows[r].row[d] = Family::row(!is_nan(x[d]) && Family::supports(x[d]) ? x[d] : T(1));
-    }
+    mixture.template read<D>(row(r), b, rows[r].row);
   }
 
   const Split split(mixture.K, stage.size);
@@ -95,6 +98,7 @@ __device__ void mixture_rows(const Mixture<Family, T>& mixture, Index b,
     for (int r = 0; r < ROWS; ++r) rows[r].recent = 0;
 #pragma unroll 1
     for (int tile = 0; tile < count; tile += kTile) {
+      if (Rows::few && row(0) >= mixture.S) break;
       T sums[ROWS] = {};
 #pragma unroll 1
       for (int c = 0; c < kTile; c += stage.flight) {
@@ -131,7 +135,7 @@ __device__ void mixture_rows(const Mixture<Family, T>& mixture, Index b,
   }
 #pragma unroll 1
   for (int r = 0; r < ROWS; ++r) {
-    const Index s = first_row + r * kMixtureThreads;
+    const Index s = row(r);
     if (s >= mixture.S) break;
     const T maximum = totals[r][threadIdx.x][0], sum = totals[r][threadIdx.x][1];
     if (partials) {
@@ -149,7 +153,8 @@ __device__ void mixture_log_prob(const Mixture<Family, T>& mixture, T* out, T* p
   __shared__ Stage<Family, T, D> stage;
   __shared__ T totals[ROWS][kMixtureThreads][2];
   for (Index b = blockIdx.y; b < mixture.B; b += gridDim.y) {
-    mixture_rows<Family, T, D, ROWS>(mixture, b, stage, totals, out, partials);
+    mixture_rows<Family, T, D, ROWS>(mixture, b, BlockRows<ROWS>(), stage, totals, out,
+                                     partials);
   }
 }
 

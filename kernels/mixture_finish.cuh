@@ -15,6 +15,17 @@ struct Mixture {
 
   __device__ const T* value(Index s, Index b) const { return values + (s * B + b) * D; }
 
+  // The rows of a compiled event: of row 0 for a row that is not there.
+  template <int EVENT>
+  __device__ void read(Index s, Index b, typename Family::Row* row) const {
+    const T* x = value(s < S ? s : 0, b);
+#pragma unroll
+    for (int d = 0; d < EVENT; ++d) {
+      // 1 stands in for what has no density: every family supports it.
+      row[d] = Family::row(!is_nan(x[d]) && Family::supports(x[d]) ? x[d] : T(1));
+    }
+  }
+
   // The term of component k, in bits; NaN of infinities alone, as ∞·0, counts as −∞.
   __device__ T term(const T* x, Index b, Index k) const {
     const T constant = constants[b * K + k];

@@ -10,6 +10,7 @@ struct Normal {
   T loc, scale;
 
   static constexpr bool cheap_pair = true;
+  static constexpr bool quadratic = true;  // for fixed_stage.cuh
   struct alignas(2 * sizeof(T)) Factors {
     T loc, inverse_scale;
   };

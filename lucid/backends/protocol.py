@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -208,6 +208,23 @@ class Backend(Protocol):
 
     def range(self, name: str) -> AbstractContextManager[Any]:
         """A profiling range around one public call; a no-op without nvtx."""
+
+    def map_blocks(
+        self,
+        work: Callable[[Array], tuple[Array, ...]],
+        blocks: Iterable[Array],
+        dtype: Any,
+    ) -> Generator[tuple[Array, ...], None, None]:
+        """work(block) of blocks of rows in order, each result as a NumPy array.
+
+        work    of an array [rows, ...] of this device in `dtype`, arrays of one axis
+                or more, which depend on that block alone
+        blocks  arrays [rows, ...] of the host or of this device, not to be changed
+                before their results came; a block too large for the memory is cut
+
+        Results hold until the next are asked for. Raises MemoryError where even small
+        blocks are too large. To be closed: until then it keeps memory.
+        """
 
     def log_prob(
         self,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lucid._tensor import Tensor, asarray
+from lucid._tensor import Tensor
+from lucid.backends.copies import copy_rows
+from lucid.backends.protocol import Array
 from lucid.distributions import Distribution, MixtureSameFamily
 from lucid.io.errors import DataError, OutputError, Path
 from lucid.io.rows import Rows, open_rows
@@ -86,7 +88,9 @@ def score(
 
     A NaN row scores NaN, a row outside the support −∞. Several results in one .npy file
     are the fields `log_prob`, `component` and `probability` of a structured array.
-    The file takes its name only when it is complete. Raises DataError, OutputError.
+    The file takes its name only when it is complete. On a GPU, blocks are copied in and
+    out while others are computed, and halved where its memory runs out. Raises
+    DataError, OutputError; MemoryError where even a small block is too large.
     """
     started = time.perf_counter()
     rows = data if _is_rows(data) else open_rows(data, columns)
@@ -107,12 +111,15 @@ def score(
     if block_rows < 1:
         raise ValueError(f"`block_rows` must be at least 1, got {block_rows}")
     tally = _Tally()
-    with sink if isinstance(sink, Writer) else nullcontext():
-        for block in rows.blocks(block_rows):
-            values = _as_events(block, values_dtype, distribution)
-            scored = _score_block(distribution, values, responsibilities)
-            tally.add(scored["log_prob"])
-            sink.append(scored)
+    work = _score_block(distribution, responsibilities)
+    blocks = _raw_blocks(rows, block_rows, distribution)
+    with (
+        sink if isinstance(sink, Writer) else nullcontext(),
+        closing(distribution._backend.map_blocks(work, blocks, values_dtype)) as done,
+    ):
+        for *scored, summary in done:
+            tally.add(len(scored[0]), summary)
+            sink.append(dict(zip(dtypes, scored, strict=True)))
     kept = {} if isinstance(sink, Writer) else sink.arrays()
     return Scores(
         rows=tally.rows,
@@ -141,29 +148,55 @@ def check_model(distribution: Distribution, responsibilities: bool) -> None:
 
 
 def _score_block(
-    distribution: Distribution, values: Tensor, responsibilities: bool
-) -> Columns:
-    scored = {"log_prob": distribution.log_prob(values).numpy()}
-    if responsibilities:
-        mixture = cast(MixtureSameFamily, distribution)
-        index, probs = mixture.posterior_mode(values, return_probs=True)
-        probability = probs.numpy()
-        component = np.where(np.isnan(probability), -1, index.numpy())
-        scored |= {"component": component, "probability": probability}
+    distribution: Distribution, responsibilities: bool
+) -> Callable[[Array], tuple[Array, ...]]:
+    """What is to be done with a block of values: its columns of scores, a summary."""
+    xp = distribution._backend.xp
+
+    def scored(block: Array) -> tuple[Array, ...]:
+        events = block.reshape((block.shape[0], *distribution.event_shape))
+        values = Tensor._wrap(events)
+        log_prob = distribution.log_prob(values)._array
+        columns: tuple[Array, ...] = (log_prob,)
+        if responsibilities:
+            mixture = cast(MixtureSameFamily, distribution)
+            index, probs = mixture.posterior_mode(values, return_probs=True)
+            probability = probs._array
+            component = xp.where(xp.isnan(probability), -1, index._array)
+            columns += (component, probability)
+        return (*columns, _summary(xp, log_prob))
+
     return scored
 
 
-def _as_events(block: Any, dtype: np.dtype[Any], distribution: Distribution) -> Tensor:
-    """A block as values [rows, *event_shape], native, on the distribution's device.
+def _summary(xp: Any, scores: Array) -> Array:
+    """[finite, NaN, −∞, total and minimum of the finite], computed where they are."""
+    finite = xp.isfinite(scores)
+    counted = (finite, xp.isnan(scores), scores == -np.inf)
+    highest = np.finfo(scores.dtype).max
+    return xp.stack(
+        [
+            *(xp.asarray(xp.count_nonzero(held), np.float64) for held in counted),
+            xp.where(finite, scores, 0).sum(dtype=np.float64),
+            xp.where(finite, scores, highest).min().astype(np.float64),
+        ]
+    )
 
-    A tensor stays on its own device, where log_prob complains if that is another.
-    """
-    if isinstance(block, Tensor):
-        values = block.astype(dtype, copy=False)
-    else:
-        values = asarray(np.asarray(block, dtype), device=distribution.device)
-    array = values._array
-    return Tensor._wrap(array.reshape((array.shape[0], *distribution.event_shape)))
+
+def _raw_blocks(
+    rows: Rows, block_rows: int, distribution: Distribution
+) -> Iterator[Array]:
+    """The blocks as raw arrays; a tensor must be on the distribution's device."""
+    for block in rows.blocks(block_rows):
+        if isinstance(block, Tensor):
+            if block.device != distribution.device:
+                raise ValueError(
+                    f"the rows are on {block.device}, but the distribution is on "
+                    f"{distribution.device}; move one of them with .to(device)"
+                )
+            block = block._array
+        if len(block):
+            yield block if hasattr(block, "shape") else np.asarray(block)
 
 
 def _block_rows(distribution: Distribution, dtype: np.dtype[Any]) -> int:
@@ -204,15 +237,15 @@ class _Tally:
         self.sums: list[float] = []
         self.minimum = math.inf
 
-    def add(self, scores: NDArray[Any]) -> None:
-        finite = scores[np.isfinite(scores)]
-        self.rows += scores.size
-        self.finite += finite.size
-        self.nan += int(np.count_nonzero(np.isnan(scores)))
-        self.minus_infinity += int(np.count_nonzero(np.isneginf(scores)))
-        if finite.size:
-            self.sums.append(float(np.sum(finite, dtype=np.float64)))
-            self.minimum = min(self.minimum, float(finite.min()))
+    def add(self, rows: int, summary: NDArray[np.float64]) -> None:
+        finite, nan, minus_infinity, total, minimum = summary.tolist()
+        self.rows += rows
+        self.finite += int(finite)
+        self.nan += int(nan)
+        self.minus_infinity += int(minus_infinity)
+        if finite:
+            self.sums.append(total)
+            self.minimum = min(self.minimum, minimum)
 
 
 class _Memory:
@@ -239,12 +272,14 @@ class _Memory:
                 self._arrays["log_prob"] = out
 
     def append(self, columns: Columns) -> None:
+        """Keep a block's results: the memory they are in is another block's soon."""
         rows = len(columns["log_prob"])
         if self._arrays is None:
-            self._blocks.append(dict(columns))
+            self._blocks.append({name: np.copy(v) for name, v in columns.items()})
         else:
             for name, values in columns.items():
-                self._arrays[name][self._filled : self._filled + rows] = values
+                target = self._arrays[name]
+                copy_rows(target[self._filled : self._filled + rows], values)
         self._filled += rows
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -100,6 +100,44 @@ def mixture(
     return host(name, grid, 128, x, *factors, found[-1], splits, out, *shape)[-1]
 
 
+def ordered(host: Host, family: str, prepared: Prepared) -> Prepared:
+    """The same components in the order of their loc."""
+    (factors,), constants = prepared
+    name, grid = (
+        f"order_{family}_{TYPES[constants.dtype.name]}",
+        _grid(len(constants), 128),
+    )
+    results = np.empty_like(factors), np.empty_like(constants)
+    found = host(name, grid, 128, factors, constants, 1, len(constants), *results)
+    return Prepared((found[-2],), found[-1])
+
+
+def fixed(
+    host: Host,
+    family: str,
+    prepared: Prepared,
+    x: Array,
+    kernel: str = "fixed",
+    rows: int = 2,
+) -> Array:
+    """Values [S, D] under shared components, with a shift found beforehand."""
+    kind, count = TYPES[x.dtype.name], len(prepared.constants)
+    shifts = np.empty(2, x.dtype)
+    shifts = host(f"shift_{kind}", (1,), 128, prepared.constants, 1, count, shifts)[-1]
+    arguments = (
+        x,
+        *prepared.factors,
+        prepared.constants,
+        shifts,
+        np.empty_like(x[:, 0]),
+    )
+    name, grid = f"{kernel}_{family}_{kind}", _grid(len(x), 128 * rows)
+    if kernel.startswith("small"):
+        # Fewer blocks than rows ask for: each walks over several parts.
+        return host(name, (-(-grid[0] // 2),), 128, *arguments, len(x))[-1]
+    return host(name, grid, 128, *arguments, len(x), 1, count)[-1]
+
+
 def mode(host: Host, family: str, prepared: Prepared, x: Array) -> tuple[Array, Array]:
     """The most probable component of each row of x [S, D], and log p(k | x)."""
     (count, size), kind = x.shape, TYPES[x.dtype.name]

@@ -53,6 +53,7 @@ class HostDevice(CudaDevice):
         super().__init__(0, np)
         self.fn = Functions()
         self.multiprocessors = multiprocessors
+        self.capability = (9, 0)
         self.captured = False
         self.launches: list[Launch] = []
         self.waits: list[int] = []

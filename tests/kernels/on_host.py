@@ -34,6 +34,7 @@ def specs() -> list[Spec]:
         ]
         rows = dict.fromkeys(kernels.compiled_rows(name, "float32", 1))
         found += [kernels.mixture(name, "float32", 1, r) for r in rows]
+        found.append(kernels.mixture_fixed(name, "float32", 1, max(rows)))
     found += [
         kernels.prepare("Normal", "float16", "float32"),
         kernels.prepare("Normal", "float16", "float64"),
@@ -41,6 +42,11 @@ def specs() -> list[Spec]:
         kernels.prepare("Normal", "float64", "float64"),
         kernels.mixture("Normal", "float32", 3, 1),
         kernels.mixture("Normal", "float64", 1, 1),
+        kernels.mixture_fixed("Normal", "float32", 1, 8, 2),
+        kernels.mixture_fixed("Normal", "float32", 3, 4),
+        kernels.mixture_small("Normal", "float32", 5),
+        *(kernels.mixture_shift(dtype) for dtype in ("float32", "float64")),
+        kernels.mixture_order("Normal", "float32"),
         kernels.mixture_diagonal("Normal", "float32"),
         kernels.mixture_merge("Normal", "float32"),
         kernels.mixture_mode("Normal", "float32"),

@@ -45,6 +45,9 @@ To bit_cast(From from) {
 inline float __int_as_float(int bits) {
   return bit_cast<float>(bits);
 }
+inline int __float_as_int(float x) {
+  return bit_cast<int>(x);
+}
 inline double __longlong_as_double(long long bits) {
   return bit_cast<double>(bits);
 }
@@ -53,6 +56,13 @@ inline long long __double_as_longlong(double x) {
 }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
+}
+
+// Fibers switch at barriers alone: nothing comes between.
+inline int atomicAdd(int* where, int value) {
+  const int before = *where;
+  *where += value;
+  return before;
 }
 
 // ex2.approx.ftz.f32 errs by up to 2^-22 relative: so does this, in a pattern of its input.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lucid.backends.cupy.sources import inlined
+
 HEADERS = {
     "Normal": "normal",
     "Laplace": "laplace",
@@ -36,6 +38,9 @@ _FRAME = """#include "server.hpp"
 #include "elementwise.cuh"
 #include "mixture.cuh"
 #include "mixture_diagonal.cuh"
+#include "mixture_fixed.cuh"
+#include "mixture_order.cuh"
+#include "mixture_small.cuh"
 #include "mixture_mode.cuh"
 #include "draw.cuh"
 """
@@ -79,6 +84,8 @@ def _family(family: str, T: str) -> str:
     entries = {
         f"prepare_{name}": f"LUCID_PREPARE(%s, {family}, {T}, {T})",
         f"mixture_{name}": f"LUCID_MIXTURE(%s, {family}, {T}, 1, 2)",
+        f"fixed_{name}": f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 2, 2)",
+        f"small3_{name}": f"LUCID_MIXTURE_SMALL(%s, {family}, {T}, 3)",
         f"merge_{name}": f"LUCID_MIXTURE_MERGE(%s, {family}, {T})",
         f"diagonal_{name}": f"LUCID_MIXTURE_DIAGONAL(%s, {family}, {T})",
         f"mode_{name}": f"LUCID_MIXTURE_MODE(%s, {family}, {T})",
@@ -86,6 +93,17 @@ def _family(family: str, T: str) -> str:
     }
     if family == "Normal":
         entries[f"mixture8_{name}"] = f"LUCID_MIXTURE(%s, {family}, {T}, 1, 8)"
+        for count in (1, 16):
+            small = f"LUCID_MIXTURE_SMALL(%s, {family}, {T}, {count})"
+            entries[f"small{count}_{name}"] = small
+        entries[f"fixed8_{name}"] = f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 8, 2)"
+        entries[f"fixed_ex2_{name}"] = (
+            f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 1, 4, 0)"
+        )
+        entries[f"fixed_event3_{name}"] = (
+            f"LUCID_MIXTURE_FIXED(%s, {family}, {T}, 3, 4, 0)"
+        )
+        entries[f"order_{name}"] = f"LUCID_MIXTURE_ORDER(%s, {family}, {T})"
         entries[f"mixture_event3_{name}"] = f"LUCID_MIXTURE(%s, {family}, {T}, 3, 4)"
     return bodies + _entries(entries)
 
@@ -112,6 +130,7 @@ def _others() -> str:
             f"merge_MultivariateNormal_{T}": f"LUCID_MERGE_PARTIALS(%s, {T})",
             f"categorical8_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 8)",
             f"categorical256_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 256)",
+            f"shift_{T}": f"LUCID_MIXTURE_SHIFT(%s, {T})",
             f"gather_{T}": f"LUCID_CATEGORICAL_GATHER(%s, {T})",
         }
     extra = """
@@ -145,6 +164,17 @@ ENROLL(halves);
 """
     headers = '#include "mixture_multivariate_normal.cuh"\n#include "categorical.cuh"\n'
     return _FRAME + headers + _entries(entries) + extra
+
+
+def fixed_unit() -> str:
+    """Normal's fixed shift alone, with its headers' text in place: to be broken."""
+    text = inlined("families/normal.cuh", "mixture_fixed.cuh", "prepare.cuh")
+    entries = {
+        "prepare_Normal_float": "LUCID_PREPARE(%s, Normal, float, float)",
+        "fixed_Normal_float": "LUCID_MIXTURE_FIXED(%s, Normal, float, 1, 2, 2)",
+        "shift_float": "LUCID_MIXTURE_SHIFT(%s, float)",
+    }
+    return '#include "server.hpp"\n' + text + _entries(entries)
 
 
 def sources() -> tuple[str, ...]:

@@ -33,6 +33,14 @@ def sources_of(dtype: str) -> tuple[str, ...]:
     return kernels.SOURCES[: kernels.SOURCES.index(dtype) + 1]
 
 
+def polynomials(family: str, dtype: str, event: int) -> tuple[int, ...]:
+    """Of how many exponentials by polynomials a kernel is asked for."""
+    short = kernels.words(family) <= 2
+    if dtype == "float32" and event == 1 and short:
+        return kernels.POLYNOMIALS
+    return kernels.POLYNOMIALS[:1]
+
+
 def of_family(family: str, parameters: int) -> Iterator[Spec]:
     """The kernels of one scalar family."""
     for dtype in DTYPES:
@@ -43,7 +51,17 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
         yield from (kernels.prepare(family, p, dtype) for p in kernels.SOURCES)
         for event in EVENT_SIZES:
             rows = dict.fromkeys(kernels.compiled_rows(family, dtype, event))
-            yield from (kernels.mixture(family, dtype, event, r) for r in rows)
+            for r in rows:
+                yield kernels.mixture(family, dtype, event, r)
+                yield from (
+                    kernels.mixture_fixed(family, dtype, event, r, p)
+                    for p in polynomials(family, dtype, event)
+                )
+        if kernels.words(family) <= 2:
+            for count in (1, 2, 7, kernels.MOST_SMALL):
+                yield kernels.mixture_small(family, dtype, count)
+        if kernels.quadratic(family):
+            yield kernels.mixture_order(family, dtype)
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
@@ -59,6 +77,7 @@ def of_none() -> Iterator[Spec]:
     for dtype in DTYPES:
         yield kernels.mvn_mixture(dtype)
         yield kernels.mvn_merge(dtype)
+        yield kernels.mixture_shift(dtype)
         yield kernels.mvn_mode(dtype)
         yield kernels.categorical_gather(dtype)
         yield kernels.mvn_draw(dtype, dtype)

@@ -23,6 +23,7 @@ from on_host import (
     values,
 )
 
+from lucid.backends.cupy import choice, kernels
 from lucid.backends.protocol import Components, Weights
 from lucid.distributions import Normal
 
@@ -58,6 +59,50 @@ def test_many_rows_share_a_load(backend, random):
     components = mixture(random, Normal, 1, 9, 1)
     names = same_mixture(backend, components, values(random, Normal, (2100, 1, 1)))
     assert "lucid_mixture_normal_float32_d1_rows8" in names
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sets", [1, 3])
+def test_a_shift_known_beforehand(backend, random, family, sets):
+    components = mixture(random, family, sets, 41, 1, batch=3, dead=[4])
+    value = values(random, family, (140, 3, 1))
+    rows = kernels.compiled_rows(family.__name__, "float32", 1)[0]
+    with choice.force(kernel="fixed", rows=rows):
+        names = same_mixture(backend, components, value)
+    kinds = ["prepare", "mixture_shift", "mixture_fixed"]
+    for name, kind in zip(names, kinds, strict=True):
+        assert name.startswith(f"lucid_{kind}")
+    assert backend._device.launches[-2].grid == (sets,)
+
+
+def test_components_in_order_and_polynomials(backend, random):
+    components = mixture(random, Normal, 3, 41, 1)
+    value = values(random, Normal, (140, 3, 1))
+    as_chosen = {"kernel": "fixed", "rows": 8, "polynomials": 2, "ordered": True}
+    with choice.force(**as_chosen):
+        same_mixture(backend, components, value)
+        names = same_mixture(backend, components, value)
+    assert [name.removeprefix("lucid_") for name in names] == [
+        "prepare_normal_float32_float32",
+        "mixture_order_normal_float32",
+        "mixture_shift_float32",
+        *["mixture_fixed_normal_float32_d1_rows8_polynomials2"] * 2,
+    ]
+
+
+def test_few_components_in_registers(backend, random):
+    components = mixture(random, Normal, 1, 5, 1, batch=3, dead=[1])
+    backend._device.multiprocessors = 1
+    with choice.force(kernel="small", rows=4):
+        names = same_mixture(backend, components, values(random, Normal, (4000, 3, 1)))
+    assert names[-1] == "lucid_mixture_small_normal_float32_k5"
+    assert backend._device.launches[-1].grid == (16,)
+
+
+def test_events_with_a_shift_known_beforehand(backend, random):
+    components = mixture(random, Normal, 3, 30, 3)
+    with choice.force(kernel="fixed", rows=4):
+        same_mixture(backend, components, values(random, Normal, (40, 3, 3)))
 
 
 @pytest.mark.parametrize("event", [3, 12])

@@ -70,10 +70,23 @@ def results(host: Host, case: Case) -> dict[str, Any]:
     if x.shape[1] == 1:
         add("mixture")
         add("mixture, split", splits=3)
+        found["fixed"] = calls.fixed(host, family, prepared, x)
+        count = len(prepared.constants)
+        if count == 3 or (family == "Normal" and count in (1, 16)):
+            found["small"] = calls.fixed(host, family, prepared, x, f"small{count}", 4)
         if family == "Normal":
             add("mixture of 8 rows", kernel="mixture8", rows=8)
+            near = calls.ordered(host, family, prepared)
+            for label, given in (("in order", near), ("as given", prepared)):
+                for kernel, rows in (("fixed8", 8), ("fixed_ex2", 4)):
+                    found[f"{kernel}, {label}"] = calls.fixed(
+                        host, family, given, x, kernel, rows
+                    )
     if x.shape[1] == 3 and family == "Normal":
         add("mixture of events", kernel="mixture_event3", rows=4)
+        found["fixed, of events"] = calls.fixed(
+            host, family, prepared, x, "fixed_event3", 4
+        )
     return found
 
 

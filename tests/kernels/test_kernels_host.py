@@ -321,6 +321,9 @@ def test_special_rows(host: Host, family: str, dtype: str) -> None:
     for kernel in ("mixture", "diagonal"):
         found = calls.mixture(host, family, alive, x, kernel=kernel)
         np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps)
+    for kernel, components in (("fixed", alive), ("small3", clean)):
+        found = calls.fixed(host, family, components, x, kernel)
+        np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps)
     rows = [np.broadcast_to(p, (len(x), *p.shape)) for p in broken]
     found = calls.per_row(host, family, rows, np.tile(dead, (len(x), 1)), x)
     np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(dtype).eps)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cupy
 import pytest
-from device_code import CUPY_VERSION, Resources, compile_cubin, resources
+from device_code import CUPY_VERSION
 from specialisations import (
     EVENT_SIZES,
     Spec,
@@ -16,10 +16,12 @@ from specialisations import (
     families,
     of_family,
     of_none,
+    polynomials,
     programs,
 )
 
 import bench
+from bench.machine_code import Resources, compile_cubin, resources
 from lucid.backends.cupy import kernels
 from lucid.backends.cupy.specs import Reduction
 
@@ -49,6 +51,10 @@ def hot() -> list[Spec]:
         for event in EVENT_SIZES:
             for rows in kernels.compiled_rows("Normal", dtype, event)[:1]:
                 chosen.append(kernels.mixture("Normal", dtype, event, rows))
+                chosen += [
+                    kernels.mixture_fixed("Normal", dtype, event, rows, p)
+                    for p in polynomials("Normal", dtype, event)
+                ]
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from lucid.backends.cupy import categorical, draws, kernels, mixture
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import readable
+from lucid.backends.cupy.staging import Pipeline, Results, Work
 from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Components, FamilyType
 
@@ -62,6 +64,12 @@ class CupyBackend:
     def range(self, name: str) -> AbstractContextManager[Any]:
         """A profiling range around one public call."""
         return profile_range(name)
+
+    def map_blocks(
+        self, work: Work, blocks: Iterable[Array], dtype: Any
+    ) -> Generator[Results, None, None]:
+        """work(block) of blocks of rows in order, each result as a NumPy array."""
+        return Pipeline(self._device, work, np.dtype(dtype)).run(blocks)
 
     def log_prob(
         self,

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from lucid.backends.cupy import kernels
-from lucid.backends.cupy.device import CudaDevice
+from lucid.backends.cupy.device import CudaDevice, Kept
 from lucid.backends.cupy.launch import (
     MOST_KEPT,
     ceil_divide,
@@ -48,10 +48,8 @@ class DeviceTable:
         return (self.cumulative, self.guide, *int64(self.tables, self.guides))
 
 
-# The copies of a table live as long as the table, each with the mark behind its upload.
-_uploads: WeakKeyDictionary[IndexTable, dict[CudaDevice, tuple[DeviceTable, Any]]] = (
-    WeakKeyDictionary()
-)
+# The copies of a table live as long as the table.
+_uploads: WeakKeyDictionary[IndexTable, dict[CudaDevice, Kept]] = WeakKeyDictionary()
 # The index is there already.
 _PICKED = DeviceTable(None, None, 1, 1)
 
@@ -101,12 +99,7 @@ def draw_index(
     index = device.xp.empty(size, "int64")
     if size == 0:
         return index
-    found = _uploads.setdefault(table, {}).get(device)
-    if found is None:
-        made = upload(device, table)
-        found = _uploads[table][device] = made, device.record()
-    uploaded, mark = found
-    device.wait(mark)
+    uploaded = _uploaded(device, table)
     count = int(table.cumulative.shape[-1])
     arguments = (
         uploaded.cumulative, uploaded.guide,
@@ -116,6 +109,17 @@ def draw_index(
     blocks = ceil_divide(size, _THREADS)
     device.launch(kernels.draw_index(), (blocks,), (_THREADS,), arguments)
     return index
+
+
+def _uploaded(device: CudaDevice, table: IndexTable) -> DeviceTable:
+    copies = _uploads.setdefault(table, {})
+    if device not in copies:
+        made = upload(device, table)
+        if device.capturing():  # nothing has been copied yet
+            return made
+        copies[device] = Kept(made, device.record())
+    found: DeviceTable = device.ready(copies[device])
+    return found
 
 
 def upload(device: CudaDevice, table: IndexTable) -> DeviceTable:

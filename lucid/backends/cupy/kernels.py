@@ -24,6 +24,12 @@ _ELEMENT = {"float32": "float", "float64": "double"}
 _SOURCE = {"float16": "lucid::Half", **_ELEMENT}
 SOURCES = tuple(_SOURCE)
 _MAX_PARAMETERS = 3
+# Of kernels/fixed_stage.cuh: components summed by themselves, and how many exponentials
+# of each 9 may be polynomials.
+FIXED_TILE = 18
+POLYNOMIALS = (0, 2)
+# Components that a thread holds in registers, all of them.
+MOST_SMALL = 16
 
 
 @functools.cache
@@ -51,6 +57,13 @@ def words(family: str) -> int:
     if body is None:
         raise ValueError(f"{header(family)} has no struct `Factors`")
     return sum(line.count(",") + 1 for line in body[1].split(";") if line.strip())
+
+
+@functools.cache
+def quadratic(family: str) -> bool:
+    """Whether a family's pair is constant − ((x − loc)·inverse_scale)²: it says so."""
+    text = (folder() / header(family)).read_text(encoding="utf-8")
+    return "bool quadratic = true;" in text
 
 
 def snake(family: str) -> str:
@@ -179,6 +192,41 @@ def mixture(family: str, dtype: str, event: int, rows: int) -> Raw:
     name = _label("mixture", family, dtype, f"d{event}", f"rows{rows}")
     headers = (header(family), "mixture.cuh")
     return _raw("MIXTURE", headers, name, family, element(dtype), event, rows)
+
+
+@functools.cache
+def mixture_fixed(
+    family: str, dtype: str, event: int, rows: int, polynomials: int = 0
+) -> Raw:
+    """The same with a shift known beforehand, and some exponentials by polynomials."""
+    name = _label("mixture_fixed", family, dtype, f"d{event}", f"rows{rows}")
+    name += f"_polynomials{polynomials}" if polynomials else ""
+    headers = (header(family), "mixture_fixed.cuh")
+    arguments = (family, element(dtype), event, rows, polynomials)
+    return _raw("MIXTURE_FIXED", headers, name, *arguments)
+
+
+@functools.cache
+def mixture_small(family: str, dtype: str, count: int) -> Raw:
+    """One mixture of few components, their number compiled in."""
+    name = _label("mixture_small", family, dtype, f"k{count}")
+    headers = (header(family), "mixture_small.cuh")
+    return _raw("MIXTURE_SMALL", headers, name, family, element(dtype), count)
+
+
+@functools.cache
+def mixture_shift(dtype: str) -> Raw:
+    """The shift of each mixture, from its constants."""
+    name = f"lucid_mixture_shift_{dtype}"
+    return _raw("MIXTURE_SHIFT", ("mixture_shift.cuh",), name, element(dtype))
+
+
+@functools.cache
+def mixture_order(family: str, dtype: str) -> Raw:
+    """Components in the order of their loc."""
+    name = _label("mixture_order", family, dtype)
+    headers = (header(family), "mixture_order.cuh")
+    return _raw("MIXTURE_ORDER", headers, name, family, element(dtype))
 
 
 @functools.cache

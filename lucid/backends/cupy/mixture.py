@@ -1,4 +1,4 @@
-"""Mixtures on a GPU: which kernel serves which layout, and its launch."""
+"""Mixtures on a GPU: what the kernels read, and their launches."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucid.backends.cupy import kernels, multivariate_normal
+from lucid.backends.cupy.choice import choose
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import (
+    MOST_BLOCKS,
     MOST_BLOCKS_YZ,
     MOST_KEPT,
     ceil_divide,
@@ -16,17 +18,16 @@ from lucid.backends.cupy.launch import (
     parameter_sets,
     parameters_in_place,
     readable,
-    splits,
     strides,
     views,
 )
-from lucid.backends.cupy.specs import Raw
 from lucid.backends.protocol import Array, Components, Weights
 
 # With fewer values than this for each mixture, as in a density network, factors would
 # be written and read more often than they serve: parameters are used as they are.
 _FEW_VALUES = 8
-_THREADS = 128
+# Blocks for each multiprocessor where a block walks over many rows: twice what fits.
+_BLOCKS_THAT_STAY = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,15 @@ class Prepared:
 
     factors: Array
     constants: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Factors and constants, perhaps in order, and shifts [B, 2]."""
+
+    factors: Array
+    constants: Array
+    shifts: Array
 
 
 def log_prob(
@@ -118,6 +128,39 @@ def _build(
     return prepared
 
 
+def _known(
+    device: CudaDevice, components: Components, dtype: Any, ordered: bool
+) -> Known:
+    """What a fixed shift needs beside the factors: made and kept like them."""
+    prepared = prepare(device, components, dtype)
+    sets, count = parameter_sets(components), components.count
+    family = components.family.__name__
+
+    def build() -> Known:
+        factors, constants = prepared.factors, prepared.constants
+        if ordered:
+            factors = device.xp.empty(factors.size, dtype)
+            constants = device.xp.empty(constants.size, dtype)
+            arguments = (
+                prepared.factors, prepared.constants, *int64(sets, count),
+                factors, constants,
+            )  # fmt: skip
+            spec = kernels.mixture_order(family, dtype.name)
+            device.launch(spec, (ceil_divide(sets * count, 128),), (128,), arguments)
+        shifts = device.xp.empty(sets * 2, dtype)
+        spec = kernels.mixture_shift(dtype.name)
+        sizes = int64(sets, count)
+        grid = (min(sets, MOST_BLOCKS),)
+        device.launch(spec, grid, (128,), (constants, *sizes, shifts))
+        return Known(factors, constants, shifts)
+
+    if prepared.factors.size > MOST_KEPT * kernels.words(family):
+        return build()
+    key = ("shifts", dtype.name, "ordered" if ordered else "as given")
+    result: Known = device.kept(components, key, build)
+    return result
+
+
 def _prepared_log_prob(
     device: CudaDevice,
     components: Components,
@@ -129,38 +172,46 @@ def _prepared_log_prob(
     event: int,
 ) -> None:
     family, count = components.family.__name__, components.count
+    chosen = choose(
+        family, dtype.name, samples, batch, count, event,
+        device.multiprocessors, device.capability,
+    )  # fmt: skip
+    rows, parts = chosen.rows, chosen.splits
+    grid: tuple[int, ...]
+    grid = (ceil_divide(samples, chosen.block_rows), min(batch, MOST_BLOCKS_YZ))
+    sizes = int64(samples, batch, count)
+    arguments: tuple[Any, ...]
+    if chosen.kernel in ("small", "fixed"):
+        known = _known(device, components, dtype, chosen.ordered)
+        arguments = (value, known.factors, known.constants, known.shifts, out)
+        if chosen.kernel == "small":
+            spec = kernels.mixture_small(family, dtype.name, count)
+            grid = (min(grid[0], _BLOCKS_THAT_STAY * device.multiprocessors),)
+            arguments = (*arguments, *int64(samples))
+            device.launch(spec, grid, (chosen.threads,), arguments)
+            return
+        spec = kernels.mixture_fixed(
+            family, dtype.name, event, rows, chosen.polynomials
+        )
+        device.launch(spec, grid, (chosen.threads,), (*arguments, *sizes))
+        return
     prepared = prepare(device, components, dtype)
-    spec, threads, rows, compiled = _tile(device, family, dtype, samples, batch, event)
-    grid = (ceil_divide(samples, rows), min(batch, MOST_BLOCKS_YZ))
-    parts = splits(grid[0] * grid[1], device.multiprocessors, count)
     partials = None
     if parts > 1:
         partials = device.xp.empty(parts * samples * batch * 2, dtype)
-    sizes = int64(samples, batch, count)
     inputs = (value, prepared.factors, prepared.constants)
-    arguments = (*inputs, out, partials, *sizes, *(() if compiled else int64(event)))
-    device.launch(spec, (*grid, parts), (threads,), arguments)
+    arguments = (*inputs, out, partials, *sizes)
+    if chosen.kernel == "lazy":
+        spec = kernels.mixture(family, dtype.name, event, rows)
+    else:
+        spec = kernels.mixture_diagonal(family, dtype.name)
+        arguments = (*arguments, *int64(event))
+    device.launch(spec, (*grid, parts), (chosen.threads,), arguments)
     if parts > 1:
         arguments = (*inputs, partials, *int64(parts), out, *sizes, *int64(event))
         merge = kernels.mixture_merge(family, dtype.name)
         blocks = ceil_divide(samples * batch, 128)
         device.launch(merge, (blocks,), (128,), arguments)
-
-
-def _tile(
-    device: CudaDevice, family: str, dtype: Any, samples: int, batch: int, event: int
-) -> tuple[Raw, int, int, bool]:
-    """(kernel, threads of a block, rows of a block, whether `event` is compiled in)."""
-    options = kernels.compiled_rows(family, dtype.name, event)
-    if not options:
-        return kernels.mixture_diagonal(family, dtype.name), 256, 128, False
-    # Several rows a thread once the blocks still suffice for the whole device.
-    fill = 2 * device.multiprocessors
-    rows = options[0]
-    if ceil_divide(samples, _THREADS * rows) * batch < fill:
-        rows = options[-1]
-    spec = kernels.mixture(family, dtype.name, event, rows)
-    return spec, _THREADS, _THREADS * rows, True
 
 
 def _per_row_log_prob(

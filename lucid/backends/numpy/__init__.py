@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +33,15 @@ class NumpyBackend:
     def range(self, name: str) -> AbstractContextManager[Any]:
         """A profiling range around one public call."""
         return profile_range(name)
+
+    def map_blocks(
+        self,
+        work: Callable[[Array], tuple[Array, ...]],
+        blocks: Iterable[Array],
+        dtype: Any,
+    ) -> Generator[tuple[Array, ...], None, None]:
+        """work(block) of blocks of rows in order."""
+        return (work(np.asarray(block, dtype)) for block in blocks)
 
     def log_prob(
         self,
