@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "compare": "say what got faster or slower between two result files",
     "gpu": "all that needs a GPU: tests, sanitizers, timings; one result file",
+    "kernels": "count what the kernels' machine code costs; needs no GPU",
     "render": "write the result files as tables",
 }
 

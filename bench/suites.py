@@ -14,6 +14,7 @@ _FEWEST_ROWS = 16
 # the CPU a peer takes about a second over them; on a GPU its temporaries, several
 # arrays of that size, still fit.
 _PAIRS = (20_000_000, 8_000_000, 1 << 30)
+_ELEMENTS = (80_000_000, 8_000_000, 1 << 30)  # of events under all components
 _ROWS = (10_000_000, 1_000_000, 100_000_000)  # where K plays no part in the work
 _GROWTH_PAIRS = (1 << 22, 1 << 22, 1 << 30)
 _QUICK_ROWS, _QUICK_COMPONENTS = 200, 64
@@ -129,11 +130,11 @@ def _score() -> Iterator[Cell]:
     for dtype in DTYPES:
         yield Cell("score", "scalar", dtype, 0, 64, offset=10_000)
         yield Cell("score", "diagonal", dtype, 0, 64, 4, offset=10_000)
-    for count in _DIAGONAL_K:
-        for event in _D:
-            yield Cell("score", "diagonal", "float32", 0, count, event)
+    for dtype in DTYPES:
+        for count in _DIAGONAL_K:
+            for event in _D:
+                yield Cell("score", "diagonal", dtype, 0, count, event)
     for event in (2, 16, 128):
-        yield Cell("score", "diagonal", "float64", 0, 64, event)
         yield Cell("score", "diagonal", "float32", 0, 1024, event, spread=30)
 
 
@@ -203,7 +204,9 @@ def _rows(cell: Cell, scale: int) -> int:
         return largest if largest * cell.k <= pairs else _rounded(pairs // cell.k)
     if cell.case == "mdn":
         return _rounded(max(_FEWEST_ROWS, pairs // (4 * cell.k)))
-    return _rounded(min(_MOST_ROWS, max(_FEWEST_ROWS, pairs // (cell.k * cell.d))))
+    if cell.case == "diagonal":
+        return _rounded(max(_FEWEST_ROWS, _ELEMENTS[scale] // (cell.k * cell.d)))
+    return _rounded(min(_MOST_ROWS, max(_FEWEST_ROWS, pairs // cell.k)))
 
 
 def _rounded(count: int) -> int:
