@@ -140,6 +140,47 @@ def test_rows_of_logits_in_one_pass(kind: str) -> None:
         assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@FLOATS
+def test_equal_logits_of_long_rows(dtype: Any) -> None:
+    """Their sum's rounding, all one way, stays small; so does what an offset costs."""
+    count = 100_000
+    logits = np.zeros((3, count), dtype)
+    logits[1] = -1e4
+    logits[2, ::2] = -INF
+    found = Categorical(logits=logits).log_prob(count - 1).numpy()
+    expected = -np.log([count, count, count / 2])
+    assert_allclose(found, expected, rtol=4 * float(np.finfo(dtype).eps))
+
+
+@FLOATS
+def test_rows_of_far_apart_logits(dtype: Any) -> None:
+    """To a few u of what the largest logit leaves, at lengths about a vector's."""
+    rng = np.random.default_rng(4)
+    for count in (1, 2, 15, 16, 17, 33, 1023, 1025, 2500):
+        logits = rng.uniform(-100.0, 100.0, (4, count)).astype(dtype)
+        value = logits.argmax(axis=-1) if count % 2 else np.arange(4) % count
+        wide = logits.astype(np.longdouble)
+        total = np.exp(wide - wide.max(axis=-1, keepdims=True)).sum(axis=-1)
+        expected = wide[np.arange(4), value] - wide.max(axis=-1) - np.log(total)
+        found = Categorical(logits=logits).log_prob(value).numpy()
+        eps = float(np.finfo(dtype).eps)
+        assert_allclose(found, expected.astype(float), rtol=2 * eps, atol=2 * eps)
+
+
+@FLOATS
+def test_rows_are_normalised_to_the_last_digits(dtype: Any) -> None:
+    """Rows of logits at an offset, one category of which does not exist."""
+    rng = np.random.default_rng(5)
+    logits = (rng.normal(0.0, 3.0, (2, 50, 7)) - 1e4).astype(dtype)
+    logits[..., 0] = -INF
+    expected = log_softmax(logits.astype(np.float64), axis=-1)
+    found = Categorical(logits=logits)._weights().log()
+    assert found.dtype == np.float64
+    assert (found[..., 0] == -INF).all()
+    assert_allclose(found[..., 1:], expected[..., 1:], rtol=1e-13, atol=1e-14)
+    assert Categorical(logits=logits[:, :0])._weights().log().shape == (2, 0, 7)
+
+
 def test_nan_logits_are_of_their_row() -> None:
     logits = np.array([[0.0, 1.0], [NAN, 1.0], [-INF, -INF]])
     weights = Categorical(logits=logits, validate_args=False)
@@ -207,6 +248,21 @@ def test_draws_of_each_row_have_its_weights(kind: str) -> None:
         share = np.bincount(drawn[:, row], minlength=5) / n
         assert share[2] == 0.0
         assert (abs(share - p[row]) <= 5 * np.sqrt(p[row] * (1 - p[row]) / n)).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_parameters_are_kept_as_they_were(order: Any) -> None:
+    """Copies by threads: nothing that is done to the array later reaches them."""
+    logits = np.random.default_rng(6).normal(size=(700, 1000))
+    logits = np.asarray(logits, order=order)
+    expected = log_softmax(logits, axis=-1)
+    wide = np.broadcast_to(logits[:1], (700, 1000))
+    rows, same = Categorical(logits=logits), Categorical(logits=wide)
+    single = Categorical(logits=logits.reshape(1, -1))
+    logits[...] = 0.0
+    assert_allclose(rows.logits.numpy(), expected, rtol=1e-12)
+    assert_allclose(same.logits.numpy()[-1], expected[0], rtol=1e-12)
+    assert single.logits.numpy().std() > 0.5
 
 
 # ---- what it refuses

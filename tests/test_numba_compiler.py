@@ -43,6 +43,25 @@ for text in sys.argv[1:]:
     print(steps(1024.0))
 print(len(calls))
 """
+# Texts alike in every name, called through their addresses as families are.
+FAMILIES = """
+import sys
+import numpy as np
+from numba import types
+from lucid.backends.numba.compiler import compiled
+from lucid.backends.numba.native import address_of
+from lucid.backends.numba.source import HEADER
+array = types.float64[::1]
+fill = "def fill(x):\\n    x[0] = {}.0\\n"
+texts = [fill.format(number) for number in sys.argv[1:]]
+fills = [compiled(text, "fill", types.void(array)) for text in texts]
+ask = "def ask(address, x):\\n    call(address, x)\\n"
+ask = compiled(HEADER + ask, "ask", types.void(types.int64, array))
+x = np.zeros(1)
+for function in fills:
+    ask(address_of(function), x)
+    print(int(x[0]))
+"""
 
 
 @pytest.fixture
@@ -53,9 +72,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def start(folder: Path, *texts: str) -> subprocess.Popen[str]:
+def start(folder: Path, *texts: str, script: str = SCRIPT) -> subprocess.Popen[str]:
     environment = os.environ | {"LUCID_CACHE_DIR": str(folder)}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, *(texts or [TEXT])]
+    command = [sys.executable, "-W", "error", "-c", script, *(texts or [TEXT])]
     root = Path(__file__).parent.parent
     return subprocess.Popen(
         command, env=environment, cwd=root, stdout=subprocess.PIPE, text=True
@@ -164,6 +183,15 @@ def test_texts_that_differ_have_code_of_their_own(folder: Path) -> None:
     assert outcome(start(folder, TEXT))[0] == 10
     assert outcome(start(folder, other, TEXT))[:2] == (-10, 10)
     assert outcome(start(folder, TEXT, other)) == (10, -10, 0)
+
+
+def test_code_of_two_processes_is_told_apart_in_a_third(folder: Path) -> None:
+    """Each numbers its symbols from the start: nothing else in a name differs."""
+    for number in ("3", "5"):
+        process = start(folder, number, script=FAMILIES)
+        assert outcome(process) == (int(number),)
+    assert outcome(start(folder, "3", "5", script=FAMILIES)) == (3, 5)
+    assert outcome(start(folder, "5", "3", script=FAMILIES)) == (5, 3)
 
 
 def test_text_that_does_not_compile_raises(folder: Path) -> None:

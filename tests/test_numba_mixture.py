@@ -28,6 +28,7 @@ from tests.corpus import Case, load_cases
 from tests.family_table import TABLE
 from tests.test_engine import CASES, DTYPES, EVERY_CASE
 from tests.test_numerics import distribution, log_prob
+from tests.test_numerics_layouts import LAYOUTS
 
 INF, NAN = math.inf, math.nan
 
@@ -177,12 +178,66 @@ def test_a_mixture_of_a_batch_is_itself(dtype: Any) -> None:
     loc = rng.normal(size=(3, 20)).astype(dtype)
     weights = rng.uniform(0.1, 1, 20).astype(dtype)
     given = MixtureSameFamily(Categorical(weights), Normal(loc, dtype(0.5)))
-    x = rng.normal(0, 2, (mixture.MANY_VALUES, 3)).astype(dtype)
+    x = rng.normal(0, 2, (130, 3)).astype(dtype)
     found = given.log_prob(x).numpy()
     for b in range(3):
         alone = MixtureSameFamily(Categorical(weights), Normal(loc[b], dtype(0.5)))
         assert_array_equal(found[:, b], alone.log_prob(x[:, b].copy()).numpy())
-    assert_array_equal(given.log_prob(x[:2]).numpy().shape, (2, 3))  # few: by NumPy
+
+
+# Few mixtures, many of few components or of more, and rows that NumPy does not keep.
+BATCHES = {"few": (3, 4), "many": (40, 3), "wide": (40, 20), "rows": (75000, 14)}
+
+
+@DTYPES
+@pytest.mark.parametrize("half", [False, True], ids=["", "half"])
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_part_of_the_values_has_the_bits_of_the_whole(
+    batch: str, half: bool, dtype: Any
+) -> None:
+    count, components = BATCHES[batch]
+    rng = np.random.default_rng(6)
+    loc = rng.normal(size=(count, components)).astype(dtype)
+    probs = rng.uniform(0.1, 1, loc.shape).astype(dtype)
+    x = rng.normal(0, 2, (4 if batch == "rows" else 128, count))
+    x = x.astype(np.float16 if half else dtype)
+
+    def found(values: Any) -> list[Any]:  # by a mixture that keeps nothing yet
+        given = MixtureSameFamily(Categorical(probs), Normal(loc, dtype(0.5)))
+        both = given.posterior_mode(values, return_probs=True)
+        return [given.log_prob(values).numpy(), *(array.numpy() for array in both)]
+
+    whole = found(x)
+    for stop in (1, 3, len(x) - 1):
+        for part, all_of_it in zip(found(x[:stop]), whole, strict=True):
+            assert_array_equal(part, all_of_it[:stop])
+
+
+@DTYPES
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", ["few", "many", "wide"])
+def test_any_layout_gives_the_same_bits(batch: str, layout: str, dtype: Any) -> None:
+    """Of values and of parameters: read-only, strided, unaligned or byte-swapped."""
+    count, components = BATCHES[batch]
+    rng = np.random.default_rng(7)
+    loc = rng.normal(size=(count, components)).astype(dtype)
+    logits = rng.normal(size=loc.shape).astype(dtype)
+    x = rng.normal(0, 2, (2, count)).astype(dtype)
+    index = rng.integers(0, components, (2, count))
+    laid = LAYOUTS[layout]
+
+    def found(loc: Any, logits: Any, x: Any, index: Any) -> list[Any]:
+        categories = Categorical(logits=logits)
+        given = MixtureSameFamily(categories, Normal(loc, dtype(0.5)))
+        one = given.log_prob(x[0])
+        every = given.log_prob(x), one, given.posterior_mode(x)
+        return [array.numpy() for array in (*every, categories.log_prob(index))]
+
+    expected = found(loc, logits, x, index)
+    with np.errstate(invalid="ignore"):  # an integer's NaN between the others
+        given = laid(loc), laid(logits), laid(x), laid(index)
+    for part, whole in zip(found(*given), expected, strict=True):
+        assert_array_equal(part, whole)
 
 
 @DTYPES
@@ -228,15 +283,23 @@ def test_the_mode_by_compiled_loops_alone(count: int, dtype: Any) -> None:
 @DTYPES
 @pytest.mark.parametrize("weights_are", ["probs", "logits"])
 @pytest.mark.parametrize("block", [1, 64, 1 << 14])
+@pytest.mark.parametrize("count", [11, 16])
 def test_rows_of_their_own_by_compiled_loops_alone(
-    block: int, weights_are: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+    count: int,
+    block: int,
+    weights_are: str,
+    dtype: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A density network's output, some weights of which are 0."""
     monkeypatch.setattr(rows, "BLOCK_COMPONENTS", block)
+    if count < rows.MANY_COMPONENTS:  # else NumPy would keep what it prepares
+        monkeypatch.setattr(mixture, "KEPT_ELEMENTS", 200)
     rng = np.random.default_rng(9)
-    loc = rng.normal(0, 3, (200, 11)).astype(dtype)
-    scale = rng.uniform(0.2, 2, (200, 11)).astype(dtype)
-    probs = (rng.uniform(0, 1, (200, 11)) * (rng.random((200, 11)) < 0.8)).astype(dtype)
+    shape = 200, count
+    loc = rng.normal(0, 3, shape).astype(dtype)
+    scale = rng.uniform(0.2, 2, shape).astype(dtype)
+    probs = (rng.uniform(0, 1, shape) * (rng.random(shape) < 0.8)).astype(dtype)
     probs[:, 0] = 1.0
     with np.errstate(divide="ignore"):
         weights = probs if weights_are == "probs" else np.log(probs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ import numpy as np
 from lucid import backends
 from lucid._device import get_default_device
 from lucid._tensor import Tensor, get_default_dtype
+from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Backend
 from lucid.distributions._layout import Shape
 
 # Larger parameters are borrowed, not copied: those of a mixture density network.
 SNAPSHOT_BYTES = 64 * 2**20
+# More is worked on by threads, so much at a time.
+_THREADED_BYTES = 2**20
 
 
 def parameter_arrays(
@@ -39,7 +42,7 @@ def parameter_arrays(
         snapshot = backend.asarray(array, dtype=dtype)
         if array.nbytes <= SNAPSHOT_BYTES:
             with backends.scope(backend):  # on the snapshot's own device
-                snapshot = backend.xp.array(snapshot, order="C", copy=True)
+                snapshot = _copy(backend, snapshot)
         snapshots[name] = read_only(snapshot)
     return backend, dtype, snapshots
 
@@ -172,6 +175,27 @@ def read_only(array: Array) -> Array:
     if isinstance(view, np.ndarray):
         view.flags.writeable = False
     return view
+
+
+def over_rows(backend: Backend, array: Array, work: Callable[[int, int], None]) -> None:
+    """work(start, stop) for all rows of `array`: on the CPU in blocks, by threads."""
+    if backend.type != "cpu" or array.nbytes <= _THREADED_BYTES:
+        work(0, len(array))
+        return
+    run_blocks(len(array), max(1, _THREADED_BYTES * len(array) // array.nbytes), work)
+
+
+def _copy(backend: Backend, array: Array) -> Array:
+    """A contiguous copy of its own."""
+    if array.nbytes <= _THREADED_BYTES:
+        return backend.xp.array(array, order="C", copy=True)
+    copied = backend.xp.empty(array.shape, array.dtype)
+
+    def work(start: int, stop: int) -> None:
+        copied[start:stop] = array[start:stop]
+
+    over_rows(backend, array, work)
+    return copied
 
 
 def _raw(owner: str, name: str, value: Any) -> Array:

@@ -13,7 +13,7 @@ from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Weights
 from lucid.backends.tables import IndexTable
 from lucid.distributions import constraints
-from lucid.distributions._arguments import parameter_arrays, read_only
+from lucid.distributions._arguments import over_rows, parameter_arrays, read_only
 from lucid.distributions._base import random_source
 from lucid.distributions._layout import Shape
 from lucid.distributions._parts import Key, cut_arrays, pick_index
@@ -112,6 +112,8 @@ class Categorical(Distribution):
 
     def _with_normaliser(self) -> Weights:
         xp, given = self._backend.xp, self._given
+        if "logits" in self._arrays and given.ndim > 1:
+            return self._with_normaliser_of_rows()
         shift = given.max(axis=-1, keepdims=True).astype(np.float64)
         total, logs = xp.empty(shift.shape), "logits" in self._arrays
         for rows in self._row_blocks():  # each in an array of its own, contiguous
@@ -119,6 +121,22 @@ class Categorical(Distribution):
             terms = xp.ascontiguousarray(terms)
             total[rows] = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
         return Weights(given, total, shift if logs else None)
+
+    def _with_normaliser_of_rows(self) -> Weights:
+        """The total is the reciprocal of the most probable category's probability."""
+        xp, count = self._backend.xp, self.num_events
+        rows = self._given.reshape(-1, count)
+        top = xp.empty(len(rows), np.int64)
+
+        def work(start: int, stop: int) -> None:
+            top[start:stop] = rows[start:stop].argmax(axis=-1)
+
+        over_rows(self._backend, rows, work)
+        shift = rows.reshape(-1)[xp.arange(len(rows)) * count + top].astype(np.float64)
+        log_probs = self._backend.categorical_log_prob(rows, top[None], np.float64)
+        shape = (*self._given.shape[:-1], 1)
+        total = xp.exp(-log_probs)
+        return Weights(self._given, total.reshape(shape), shift.reshape(shape))
 
     def _log_weights(self) -> Array:
         """Normalised log weights of the parameter's own shape; kept."""

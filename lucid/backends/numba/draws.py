@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.core.errors import NumbaError
 
 from lucid.backends.numba.compiler import compiled
 from lucid.backends.numba.formula import FormulaError, family_text
@@ -120,10 +121,9 @@ def _loop(
     signature = *_HEAD, types.Tuple(own), types.int64, values, _INDICES, *_RANGE
     try:
         text = family_text(_drawing(family), 2, len(parameters))
-        text = text.replace("np.log(", "log(")  # which vectorises
         parts = _IMPORTS, "float64", "arithmetic", "draw", text, _gathering(len(own))
         return compiled(compose(*parts), "draw", signature)
-    except Exception:
+    except (FormulaError, NumbaError):
         return None
 
 

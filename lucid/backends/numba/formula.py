@@ -53,7 +53,7 @@ def family_text(family: type[Family], terms: int, factors: int) -> str:
     rows = [f"x{i}" for i in range(terms)]
     own = [f"f{i}" for i in range(factors)]
     leaves = [Node(None, (name,)) for name in rows + own]
-    root = family.pair(Tracer(), tuple(leaves[:terms]), tuple(leaves[terms:]))
+    root = _traced(family.pair, Tracer(), tuple(leaves[:terms]), tuple(leaves[terms:]))
     lines, (result,) = _statements(root)
     parts = [
         _getter("row_of", "x, d, r", [f"x[{i}, d, r]" for i in range(terms)]),
@@ -76,14 +76,16 @@ def prepare_text(family: type[Family], parameters: int, unit: float) -> str:
     """`prepare` of a family as a function of one component's parameters."""
     names = [f"p{i}" for i in range(parameters)]
     leaves = [Node(None, (name,)) for name in names]
-    roots = family.prepare(_OfParameters(), unit, *leaves)
+    roots = _traced(family.prepare, _OfParameters(), unit, *leaves)
     lines, results = _statements(*roots)
     parts = [
         f"def prepare({', '.join(names)}):",
         *(f"    {line}" for line in lines),
         f"    return ({', '.join(results)},)",
         _getter(
-            "parameters_of", "p, r, k", [f"p[{i}, r, k]" for i in range(parameters)]
+            "parameters_of",
+            "p, r, k",
+            [f"real(p[{i}, r, k])" for i in range(parameters)],
         ),
         "def keep_factors(factors, k, found, dead):",
         *(
@@ -93,6 +95,14 @@ def prepare_text(family: type[Family], parameters: int, unit: float) -> str:
         "    return",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _traced(formula: Callable[..., Any], *args: Any) -> Any:
+    """What a formula makes of nodes; no text if it asks for more than those do."""
+    try:
+        return formula(*args)
+    except (AttributeError, TypeError, LookupError) as error:
+        raise FormulaError(str(error)) from error
 
 
 class _OfParameters(Tracer):

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
+from numba.core.errors import NumbaError
 
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import family_text, prepare_text
+from lucid.backends.numba.formula import FormulaError, family_text, prepare_text
 from lucid.backends.numba.native import address_of
 from lucid.backends.numba.source import compose
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.numpy.prepare import base_measure
-from lucid.backends.protocol import BITS, Family
+from lucid.backends.protocol import BITS, Array, Family
 
 _fn = Functions()
 
@@ -41,21 +42,28 @@ def fill(
         text = family_text(family, terms, factors)
         parts = compose(dtype.name, "arithmetic", text, loops)
         return address_of(compiled(parts, "fill", signature))
-    except Exception:
+    except (FormulaError, NumbaError):
         return None
 
 
 @functools.cache
 def rows(
-    family: type[Family], terms: int, parameters: int, dtype: np.dtype[Any]
+    family: type[Family],
+    terms: int,
+    parameters: int,
+    given: np.dtype[Any],
+    dtype: np.dtype[Any],
 ) -> tuple[int, int, int] | None:
     """The addresses of `prepare_row` and `fill_row`, and the number of factors.
 
+    Parameters and log weights are in the dtype `given`, what is computed in `dtype`.
+
     None where one of them does not compile.
     """
-    wide, real = types.float64, getattr(types, dtype.name)
+    source, real = getattr(types, given.name), getattr(types, dtype.name)
     rows, lines = _array(real, 3), _array(real, 2)
-    given = _array(wide, 3), _array(wide, 2), types.int64, lines, _array(real, 1)
+    own = _array(source, 3), _array(source, 2), _array(types.float64, 2)
+    prepared = *own, types.int64, lines, _array(real, 1)
     try:
         text = prepare_text(family, parameters, BITS)
         factors = text.count("    factors[")
@@ -64,29 +72,32 @@ def rows(
         fill = compose(dtype.name, "arithmetic", pair, "fill_row")
         filled = lines, _array(real, 1), rows, types.int64, types.int64, _array(real, 1)
         return (
-            address_of(compiled(prepare, "prepare_row", types.void(*given))),
+            address_of(compiled(prepare, "prepare_row", types.void(*prepared))),
             address_of(compiled(fill, "fill_row", types.void(*filled))),
             factors,
         )
-    except Exception:
+    except (FormulaError, NumbaError):
         return None
 
 
 @functools.cache
-def score_rows(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
+def score_rows(
+    given: np.dtype[Any], dtype: np.dtype[Any], out: np.dtype[Any]
+) -> Callable[..., int]:
     """`score_rows` of loops/rows.py, with results in the dtype `out`."""
-    wide, real = types.float64, getattr(types, dtype.name)
+    source, real = getattr(types, given.name), getattr(types, dtype.name)
     signature = types.int64(
         types.int64,
         types.int64,
-        _array(real, 3),
-        _array(wide, 3),
-        _array(wide, 2),
+        _read(real, 3),
+        _read(source, 3),
+        _read(source, 2),
+        _read(types.float64, 2),
         _array(getattr(types, out.name), 2),
         _array(real, 2),
         _array(real, 2),
     )
-    parts = compose(dtype.name, "arithmetic", "mixture", "rows")
+    parts = compose(dtype.name, "arithmetic", "mixture", "reduce", "rows")
     return compiled(parts, "score_rows", signature)
 
 
@@ -96,9 +107,9 @@ def mode(dtype: np.dtype[Any]) -> Callable[..., int]:
     real = getattr(types, dtype.name)
     signature = types.int64(
         types.int64,
-        types.Array(real, 3, "C", readonly=True),
-        _array(real, 3),
-        _array(real, 1),
+        _read(real, 3),
+        _read(real, 3),
+        _read(real, 1),
         _array(types.int64, 1),
         _array(real, 1),
         _array(real, 2),
@@ -116,9 +127,9 @@ def score(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
     real = getattr(types, dtype.name)
     signature = types.int64(
         types.int64,
-        types.Array(real, 3, "C", readonly=True),
-        _array(real, 3),
-        _array(real, 1),
+        _read(real, 3),
+        _read(real, 3),
+        _read(real, 1),
         types.float64,
         _array(getattr(types, out.name), 1),
         _array(real, 2),
@@ -130,6 +141,18 @@ def score(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
 
 def _array(dtype: Any, ndim: int) -> Any:
     return types.Array(dtype, ndim, "C")
+
+
+def _read(dtype: Any, ndim: int) -> Any:
+    """An array that is only read: it may or may not be writeable."""
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+def operand(array: Array, dtype: np.dtype[Any]) -> Array:
+    """An array as loops read it: contiguous, aligned, in the machine's byte order."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.require(array, dtype, ["C", "A"])
 
 
 class Traits(NamedTuple):

@@ -1,4 +1,4 @@
-"""Mixtures by compiled loops, for many values of each mixture.
+"""Mixtures by compiled loops: one that all values share, or a few, one by one.
 
 The loops are in loops/mixture.py and loops/mode.py. Rows that they cannot decide (a NaN
 that no value explains) are left to the caller, who scores them in NumPy.
@@ -17,8 +17,9 @@ from lucid.backends.numpy.blocks import Call
 from lucid.backends.numpy.prepare import KEPT_ELEMENTS
 from lucid.backends.protocol import BITS, NATS, Array, Components, Weights
 
-# Values of each mixture from which on mixtures are scored one by one.
-MANY_VALUES = 128
+# Mixtures of a batch that are scored one by one; NumPy takes more of them at once. The
+# number of values decides nothing: a part of them has the bits of the whole.
+FEW_MIXTURES = 16
 
 
 def log_prob(
@@ -60,11 +61,12 @@ def _each(
     if mixtures is None:
         if components.family.family_event_ndim or not value.size:
             return None
-        if not (_shared(components) or _few_large(components, len(value))):
+        few = value.shape[1] <= FEW_MIXTURES and keeps(components)
+        if not (few or _shared(components)):
             return None
         call = Call(fn, components, value, dtype)
         mixtures = components.once(key, lambda: _prepare(call))
-    if not mixtures or (len(mixtures) > 1 and len(value) < MANY_VALUES):
+    if not mixtures:
         return None
     if len(mixtures) == 1:
         flat = (target.reshape(-1) for target in targets)
@@ -88,10 +90,9 @@ def _shared(components: Components) -> bool:
     return all(array.shape[0] == 1 for array in _given(components))
 
 
-def _few_large(components: Components, samples: int) -> bool:
-    """Whether there are few mixtures of many values each."""
-    most = max(array.size for array in _given(components))
-    return samples >= MANY_VALUES and most <= KEPT_ELEMENTS
+def keeps(components: Components) -> bool:
+    """Whether NumPy keeps what it prepares."""
+    return all(array.size <= KEPT_ELEMENTS for array in _given(components))
 
 
 def _prepare(call: Call) -> list[Mixture]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba import draws, mixture, rows
+from lucid.backends.numba import categorical, draws, mixture, rows
 from lucid.backends.numpy.operations import NumpyOperations
 from lucid.backends.protocol import Array, Components
 
@@ -50,6 +50,15 @@ class NumbaOperations(NumpyOperations):
             super().mixture_mode(picked, values, dtype, found, best)
             out.reshape(-1)[rest] = found[0]
             index.reshape(-1)[rest] = best[0]
+
+    def categorical_log_prob(
+        self, logits: Array, value: Array, dtype: Any, out: Array
+    ) -> None:
+        """Fill `out` [S, B] with log softmax(logits [B or 1, K])[value [S, B]]."""
+        if len(logits) == value.shape[1]:
+            categorical.log_prob(logits, value, np.dtype(dtype), out)
+        else:
+            super().categorical_log_prob(logits, value, dtype, out)
 
     def draw(
         self,

@@ -73,9 +73,7 @@ class Rows(ABC):
         return np.concatenate(self._undecided) if self._undecided else _NONE
 
     def _work(self, start: int, stop: int) -> None:
-        x, dtype = self.values[start:stop], self.mixture.dtype
-        if x.dtype != dtype or not (x.flags.c_contiguous and x.flags.aligned):
-            x = np.require(x, dtype, ["C", "A"])
+        x = kernels.operand(self.values[start:stop], self.mixture.dtype)
         if self.traits.row_is_value:
             rows = x[None]
         else:

@@ -22,19 +22,13 @@ def log_prob(logits: Array, value: Array, dtype: np.dtype[Any], out: Array) -> N
 
     def work(start: int, stop: int) -> None:
         block = logits[start:stop].astype(dtype, copy=False)  # [rows, K]
-        normaliser = log_sum_exp(block)
         mixtures = slice(start, stop) if rows > 1 else slice(None)
-        chosen = index[:, mixtures]
-        picked = block[np.arange(stop - start), chosen] - normaliser
+        with np.errstate(all="ignore"):
+            top = block.max(axis=-1)
+            total = np.exp(block - top[:, None]).sum(axis=-1, dtype=np.float64)
+            # The difference first: a common offset cancels in it.
+            picked = block[np.arange(stop - start), index[:, mixtures]] - top
+            picked = picked - np.log(total)
         out[:, mixtures] = np.where(inside[:, mixtures], picked, -np.inf)
 
     run_blocks(rows, max(1, BLOCK_ELEMENTS // max(1, count)), work)
-
-
-def log_sum_exp(block: Array) -> Array:
-    """log Σ_k exp(block[…, k]) in float64; NaN where every term is −∞."""
-    with np.errstate(all="ignore"):
-        top = block.max(axis=-1, keepdims=True)
-        terms = np.exp(block - top)
-        total = terms.sum(axis=-1, dtype=np.float64)
-        return top[..., 0].astype(np.float64) + np.log(total)

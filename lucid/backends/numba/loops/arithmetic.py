@@ -22,6 +22,9 @@ from lucid.backends.numba.loops.float32 import (
     real,
 )
 
+NAT_BITS = real(1.4426950408889634)
+LEAST_LOG = LEAST_EXPONENT * real(0.6931471805599453)
+
 
 def exp2(y: Any) -> Any:
     """2^y for y within the exponents of normal numbers, 2 to the least of them below.
@@ -32,6 +35,17 @@ def exp2(y: Any) -> Any:
     biased = y + ROUNDER
     p = exp2_polynomial(y - (biased - ROUNDER))
     # A product with 2^n keeps NaN, which adding to the exponent's bits might not.
+    exponent = integer(real(biased).view(integer) << MANTISSA_BITS)
+    return p * integer(exponent).view(real)
+
+
+def exp(y: Any) -> Any:
+    """e^y for y ≤ 0 within the exponents of normal numbers, as `exp2` below."""
+    y = LEAST_LOG if y < LEAST_LOG else y
+    biased = y * NAT_BITS + ROUNDER
+    n = biased - ROUNDER
+    # In two parts, so that a large |y| is reduced without rounding.
+    p = exp2_polynomial(((y - n * LN2_COARSE) - n * LN2_FINE) * NAT_BITS)
     exponent = integer(real(biased).view(integer) << MANTISSA_BITS)
     return p * integer(exponent).view(real)
 

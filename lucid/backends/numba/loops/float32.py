@@ -9,7 +9,7 @@ import numpy as np
 real, integer = np.float32, np.int32
 
 LOWEST = real(np.finfo(np.float32).min)
-MANTISSA_BITS = 23
+MANTISSA_BITS, SIGN_SHIFT = 23, np.int32(31)
 # What a denormal number is multiplied by, and the exponent that this adds.
 LEAST_NORMAL = real(np.finfo(np.float32).tiny)
 RESCALE, RESCALE_EXPONENT = real(2.0**23), real(-23.0)

@@ -9,7 +9,7 @@ import numpy as np
 real, integer = np.float64, np.int64
 
 LOWEST = real(np.finfo(np.float64).min)
-MANTISSA_BITS = 52
+MANTISSA_BITS, SIGN_SHIFT = 52, np.int64(63)
 # What a denormal number is multiplied by, and the exponent that this adds.
 LEAST_NORMAL = real(np.finfo(np.float64).tiny)
 RESCALE, RESCALE_EXPONENT = real(2.0**52), real(-52.0)

@@ -16,16 +16,23 @@ BITS = 1.4426950408889634
 
 
 def prepare_row(
-    parameters: Array, log_weights: Array, r: int, factors: Array, constant: Array
+    parameters: Array,
+    log_weights: Array,
+    normaliser: Array,
+    r: int,
+    factors: Array,
+    constant: Array,
 ) -> None:
     """Factors [factors, K] and constant [K] of row r, rounded from float64.
 
     parameters [parameters, rows, K]; log_weights [rows, K] in nats, −∞ where there is
-    no such component: no trace is left of what its parameters are.
+    no such component: no trace is left of what its parameters are. The two rows of
+    `normaliser` are taken off them one after the other.
     """
     wide_vectors()
+    shift, log_total = normaliser[0, r], normaliser[1, r]
     for k in range(constant.shape[0]):
-        log_weight = log_weights[r, k]
+        log_weight = (np.float64(log_weights[r, k]) - shift) - log_total
         dead = log_weight == -np.inf
         found = prepare(*parameters_of(parameters, r, k))
         keep_factors(factors, k, found, dead)

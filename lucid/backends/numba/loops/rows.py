@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numba.loops.arithmetic import exp2
-from lucid.backends.numba.loops.float32 import LOWEST
+from lucid.backends.numba.loops.float32 import LOWEST, real
 from lucid.backends.numba.loops.mixture import LN2, log2
+from lucid.backends.numba.loops.reduce import largest, pairwise_sum
 from lucid.backends.numba.native import call, wide_vectors
 from lucid.backends.protocol import Array
 
@@ -22,6 +23,7 @@ def score_rows(
     rows: Array,
     parameters: Array,
     log_weights: Array,
+    normaliser: Array,
     out: Array,
     factors: Array,
     scratch: Array,
@@ -30,43 +32,31 @@ def score_rows(
 
     prepare, fill     the addresses of `prepare_row` and `fill_row`
     rows              [terms, S, rows], what `pair` needs of the values
-    parameters        [parameters, rows, K]; log_weights [rows, K] in nats
-    factors, scratch  scratch, [factors, K] and [3, K]
+    parameters        [parameters, rows, K]
+    log_weights       [rows, K] in nats, before normaliser [2, rows] is taken off
+    factors, scratch  scratch, [factors, K] and [2, K or ROOM]
     """
     wide_vectors()
-    constant, y, spare = scratch[0], scratch[1], scratch[2]
+    constant, y = scratch[0, : factors.shape[1]], scratch[1]
     strange = 0
     for r in range(out.shape[1]):
-        call(prepare, parameters, log_weights, r, factors, constant)
+        call(prepare, parameters, log_weights, normaliser, r, factors, constant)
         for s in range(out.shape[0]):
             call(fill, factors, constant, rows, s, r, y)
-            found = log_sum(y, spare)
+            found = log_sum(y, factors.shape[1])
             out[s, r] = found
             strange += found != found
     return strange
 
 
-def log_sum(y: Array, spare: Array) -> Any:
-    """log Σ 2^y, summed pairwise; −∞ where every y is."""
+def log_sum(y: Array, count: int) -> Any:
+    """log Σ 2^y[:count], summed pairwise; −∞ where every y is."""
     wide_vectors()
-    count = y.shape[0]
+    part = y[:count]
+    largest_y = real(largest(part))
+    top = largest_y if largest_y > LOWEST else LOWEST
     for k in range(count):
-        spare[k] = y[k] if y[k] > LOWEST else LOWEST
-    left = count
-    while left > 1:
-        half = left // 2
-        for k in range(half):
-            other = spare[left - half + k]
-            spare[k] = other if other > spare[k] else spare[k]
-        left -= half
-    top = spare[0]
-    for k in range(count):
-        y[k] = exp2(y[k] - top)
-    left = count
-    while left > 1:
-        half = left // 2
-        for k in range(half):
-            y[k] += y[left - half + k]
-        left -= half
-    found = (np.float64(top) + log2(np.float64(y[0]))) * LN2
-    return -np.inf if (top == LOWEST) & (y[0] == y[0]) else found
+        part[k] = exp2(part[k] - top)
+    total = np.float64(pairwise_sum(y, count))
+    found = (np.float64(top) + log2(total)) * LN2
+    return -np.inf if (top == LOWEST) & (total == total) else found
