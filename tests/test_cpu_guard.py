@@ -29,7 +29,7 @@ CREATORS = ("empty", "zeros", "full", "empty_like", "ascontiguousarray")
 SCREENED = 7.6
 WORK = {
     ("Normal", "scalar"): (389, 6.2),
-    ("Normal", "diagonal"): (1169, 12.3),
+    ("Normal", "diagonal"): (1177, 12.3),
     ("Normal", "per row"): (593, 8.4),
     ("Laplace", "scalar"): (453, 6.1),
     ("Laplace", "diagonal"): (1361, 12.3),

@@ -43,6 +43,7 @@ _DIFFERENCE_BYTES = 1 << 18
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
 
+_NO_ROWS = np.empty(0, np.int64)
 _BOOL = np.dtype(bool)
 
 _local = threading.local()
@@ -164,7 +165,7 @@ class Block(ABC):
     def rows(self, chosen: Array) -> Self:
         """The block of these rows of the inner axis alone."""
         part = copy.copy(self)
-        for computed in ("_rows", "_program", "_columns", "_stacks"):
+        for computed in ("_rows", "_program", "_columns", "_far", "_stacks"):
             part.__dict__.pop(computed, None)
         part.x = np.ascontiguousarray(self.x[:, :, chosen])
         part.shape = part.x.shape[1:]
@@ -245,6 +246,8 @@ class QuadraticBlock(ScalarBlock):
         square = self.prepared.square
         if square is None:
             raise TypeError("a block of squares needs a mixture that has them")
+        far, apart = self._far
+        terms = None if apart is None else apart._fill(first, last)[:, 0].copy()
         (size, width), dtype = self._columns.shape, self.call.dtype
         step = max(1, _DIFFERENCE_BYTES // (dtype.itemsize * size * width))
         step = min(step, last - first)
@@ -260,7 +263,23 @@ class QuadraticBlock(ScalarBlock):
             into = tile[k - first : some.stop - first]
             np.einsum("kd,kdr->kr", square[some], part, out=into)
         tile += self.prepared.constant[first:last]
+        if terms is not None:
+            tile[:, far] = terms
         return tile[:, None, : self.shape[1]]
+
+    @cached_property
+    def _far(self) -> tuple[Array, ScalarBlock | None]:
+        """Rows whose difference from a location might not be squared, as a block."""
+        most = prepare.MOST_SQUARED[self.call.dtype]
+        if self.x.size and -most <= self.x.min() and self.x.max() <= most:
+            return _NO_ROWS, None
+        (far,) = np.nonzero(~(abs(self.x[:, 0]) <= most).all(axis=0))
+        if not far.size:
+            return _NO_ROWS, None
+        apart = ScalarBlock(self.call, self.samples, self.mixtures, self.buffers)
+        apart.x = np.ascontiguousarray(self.x[:, :, far])
+        apart.shape = apart.x.shape[1:]
+        return far, apart
 
     @cached_property
     def _columns(self) -> Array:

@@ -87,7 +87,9 @@ def _log_density(block: Block, chosen: Screen | None = None) -> Array:
     if chosen is None:
         result = _terms(block, careful=False)
     else:
-        result = screen.log_density(block, chosen)
+        result, rest = screen.log_density(block, chosen)
+        if rest.size:
+            result[:, rest] = _terms(block.rows(rest), careful=False)
     strange = np.isnan(result)
     if strange.any() and (strange & ~_missing(block.x)).any():
         np.copyto(result, _terms(block, careful=True), where=strange)

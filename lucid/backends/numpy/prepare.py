@@ -20,6 +20,8 @@ from lucid.backends.protocol import BITS, NATS, Array, Components, Family
 KEPT_ELEMENTS = 1 << 20
 # Bits of a factor whose square can stand for it.
 _SQUARES = {np.dtype(np.float32): 40.0, np.dtype(np.float64): 300.0}
+# Values and locations up to this have differences whose squares do not overflow.
+MOST_SQUARED = {np.dtype(np.float32): 2.0**60, np.dtype(np.float64): 2.0**500}
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +119,11 @@ def _square(
         return None
     if not factors[1].size:  # the empty event
         return None
-    scale, edge = factors[1][0], 2.0 ** _SQUARES[np.dtype(dtype)]
+    (loc,), (scale,), dtype = factors[0], factors[1], np.dtype(dtype)
+    edge = 2.0 ** _SQUARES[dtype]
     if not (scale.min() >= 1 / edge and scale.max() <= edge):
+        return None
+    if not abs(loc).max() <= MOST_SQUARED[dtype]:
         return None
     square: Array = (-scale * scale).astype(dtype)
     return square

@@ -4,7 +4,8 @@ A matrix product gives every y_k roughly: Σ_d a²(x − μ)² with its square e
 float32. That is far from the accuracy promised, but its error has a bound, and so it
 shows which components cannot matter beside the row's largest. The others, often one
 or two, are evaluated directly. What is left out is K·2^−(24 + 4 + log2 K) of the sum
-at most, for float64 2^−(53 + 4).
+at most, for float64 2^−(53 + 4). Rows for which too much is left, and those whose rough
+sums might overflow, are for the caller to evaluate.
 """
 
 from __future__ import annotations
@@ -17,20 +18,25 @@ from lucid.backends.numpy.blocks import PANEL, Block, Call
 from lucid.backends.numpy.prepare import Prepared
 from lucid.backends.protocol import Array
 
-# Events of fewer dimensions, and fewer components, are as fast without.
+# Events of fewer dimensions, and fewer components or elements of all of them, are as
+# fast without.
 _FEWEST_DIMENSIONS = 4
 _FEWEST_COMPONENTS = {np.dtype(np.float32): 32, np.dtype(np.float64): 12}
+_FEWEST_ELEMENTS = {np.dtype(np.float32): 1024, np.dtype(np.float64): 256}
 # Draws of a mixture that show whether few of its components matter to a value, and
-# how few of them that must be.
+# how few of them that must be: of a row, too.
 _PROBES = 64
 _FEW = 1 / 8
 # Bits below a row's largest term that can matter, besides log2 K.
 _BITS = {np.dtype(np.float32): 28.0, np.dtype(np.float64): 57.0}
 # Multiplications of a matrix product for which BLAS starts no threads of its own.
 _PRODUCT = 1 << 18
-# Rough log densities at once, and elements of differences at once.
-_ROUGH = 1 << 18
+# Rough log densities at once, of so many components at most; elements of differences
+# at once.
+_ROUGH, _WIDTH = 1 << 18, 1 << 12
 _DIFFERENCES = 1 << 17
+# An error bound up to which no partial sum of a product, 2^25 times it, overflows.
+_MOST_ERROR = 2.0**96
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +89,8 @@ def _screen(prepared: Prepared) -> Screen | None:
     dtype = prepared.square.dtype
     if prepared.count < _FEWEST_COMPONENTS[dtype]:
         return None
+    if prepared.square.size < _FEWEST_ELEMENTS[dtype]:
+        return None
     pairs = prepared.factors[0][..., 0], prepared.square, prepared.constant[:, 0]
     loc, square, constant = (array.astype(np.float64) for array in pairs)
     with np.errstate(all="ignore"):
@@ -124,33 +132,46 @@ def _pays(screen: Screen, loc: Array, square: Array) -> bool:
     return bool(left.mean() <= _FEW)
 
 
-def log_density(block: Block, screen: Screen) -> Array:
-    """log density in nats [1, rows], without the base measure."""
+def log_density(block: Block, screen: Screen) -> tuple[Array, Array]:
+    """log density in nats [1, rows], without the base measure; which rows have none."""
     x = block.values[:, 0]  # [n, D]
-    step = max(PANEL, _ROUGH // screen.count // PANEL * PANEL)
-    parts = [
-        _log_sum(screen, x[start : start + step]) for start in range(0, len(x), step)
-    ]
-    return np.concatenate(parts)[None] * np.log(2.0)
+    step = max(PANEL, _ROUGH // min(screen.count, _WIDTH) // PANEL * PANEL)
+    results, rest = np.empty((1, len(x))), np.empty(len(x), bool)
+    for start in range(0, len(x), step):
+        some = slice(start, start + step)
+        results[0, some], rest[some] = _log_sum(screen, x[some])
+    results *= np.log(2.0)
+    return results, np.flatnonzero(rest)
 
 
-def _log_sum(screen: Screen, x: Array) -> Array:
-    """log2 Σ_k 2^y_k of some rows, in float64, over the components that matter."""
+def _log_sum(screen: Screen, x: Array) -> tuple[Array, Array]:
+    """log2 Σ_k 2^y_k of rows, in float64, over the components that matter.
+
+    And the rows left aside. No row's part in it depends on the rows beside it: the
+    components of one product are always the same.
+    """
     terms = screen.terms(x)
     rows = terms.shape[0] * PANEL
-    reach = (terms @ screen.error).reshape(-1) + screen.bits
+    reach = (terms @ screen.error).reshape(-1)
+    aside = ~(reach <= _MOST_ERROR)[: len(x)]
+    reach += screen.bits
     rough_top = np.full(rows, -np.inf, np.float32)
     top, total = np.full(len(x), -np.inf), np.zeros(len(x))
-    width = max(_ROUGH // rows, 1)
-    for first in range(0, screen.count, width):
-        rough = _product(terms, screen.weights[:, first : first + width])
+    many, found = _FEW * screen.count, np.zeros(len(x))
+    for first in range(0, screen.count, _WIDTH):
+        rough = _product(terms, screen.weights[:, first : first + _WIDTH])
         np.maximum(rough_top, rough.max(axis=1), out=rough_top)
         near = np.subtract(rough_top, reach, dtype=np.float32)
         left = np.less(rough, near[:, None])
         np.logical_not(left, out=left)  # so that NaN is left
         row, k = np.divmod(np.flatnonzero(left[: len(x)]), rough.shape[1])
+        found += np.bincount(row, minlength=len(x))
+        aside |= found > many
+        if aside.any():
+            (kept,) = np.nonzero(~aside[row])
+            row, k = row[kept], k[kept]
         _merge(top, total, row, _exact(screen, x, row, k + first))
-    return top + np.log2(total)
+    return top + np.log2(total), aside
 
 
 def _product(terms: Array, weights: Array) -> Array:
