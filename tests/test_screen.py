@@ -80,18 +80,23 @@ def test_no_screen_where_it_would_leave_out_little(dtype: Any) -> None:
     assert given._density().prepared["numpy screen", np.dtype(dtype)] is None
 
 
-def test_a_rough_value_that_overflows_leaves_nothing_out() -> None:
+@pytest.mark.parametrize(("far", "screened"), [(1e18, True), (3e18, False)])
+def test_a_rough_value_that_overflows_leaves_nothing_out(
+    far: float, screened: bool
+) -> None:
     """At its own location a component is found beside others 10¹⁸ away."""
-    loc = np.random.default_rng(0).normal(size=(256, 4)) * 1e17
-    loc[:4] = np.array([[3e18], [-3e18], [3.15e18], [-3.15e18]])
-    scale = np.full((256, 4), 2.7)
-    scale[2:4] = 0.3
+    loc = np.random.default_rng(0).normal(size=(256, 4)) * far / 30
+    loc[:4] = np.array([[far], [-far], [0.9 * far], [-0.9 * far]])
+    scale = np.full((256, 4), 0.3)
+    scale[2:4] = 0.1
     loc, scale = loc.astype(np.float32), scale.astype(np.float32)
     parts = Independent(Normal(loc, scale), 1)
     given = MixtureSameFamily(Categorical(np.ones(256, np.float32)), parts)
-    expected = -0.5 * 4 * np.log(2 * np.pi) - 4 * np.log(scale[:4, 0]) - np.log(256)
-    assert_allclose(given.log_prob(loc[:4]).numpy(), expected, rtol=1e-6)
+    expected = -2 * np.log(2 * np.pi) - 4 * np.log(scale[:4, 0]) - np.log(256)
+    assert_allclose(given.log_prob(loc[:4]).numpy(), expected, rtol=1e-5, atol=1e-5)
     assert given.posterior_mode(loc[:4]).numpy().tolist() == [0, 1, 2, 3]
+    built = given._density().prepared["numpy screen", np.dtype(np.float32)]
+    assert (built is not None) is screened
 
 
 @DTYPES
