@@ -244,7 +244,8 @@ _default = Generator()
 def _after_fork_in_child() -> None:
     _lock.release()
     if not _default._is_chosen:
-        _default.__init__()  # type: ignore[misc]  # in place: others may hold it
+        # In place, since others may hold it: what no checker likes to see.
+        _default.__init__()  # type: ignore[misc]
 
 
 if hasattr(os, "register_at_fork"):

@@ -57,6 +57,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_array", "_writeable")
+    # Its == gives a tensor, so that it can be no key; object's type has a function here.
     __hash__ = None  # type: ignore[assignment]
     # NumPy and CuPy arrays leave `array * tensor` to the tensor.
     __array_priority__ = 1000
@@ -240,6 +241,7 @@ class Tensor:
     def _with(self, other: Operand, function: Callable[[Any, Any], Any]) -> Tensor:
         known = isinstance(other, (Tensor, complex, float, int, np.ndarray))
         if not known and not isinstance(other, np.generic) and not on_cuda(other):
+            # As operators do that leave the answer to the other operand.
             return NotImplemented  # type: ignore[no-any-return]
         backend = self.backend
         with backends.scope(backend):

@@ -50,7 +50,7 @@ class Row:
     @property
     def is_vector(self) -> bool:
         """Whether an event is a vector."""
-        return bool(self.family.family_event_ndim)  # type: ignore[attr-defined]
+        return bool(self.family.family_event_ndim)
 
     def make(self, dtype: Any = np.float64, **changes: Any) -> Any:
         """The distribution over the batch, its parameters of one dtype."""

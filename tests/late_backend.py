@@ -30,13 +30,13 @@ class LateBackend(CupyBackend):
         super().__init__(index, CudaDevice(index, world.namespace))
         self.world = world
 
-    def mixture_log_prob(self, components, value, dtype, out=None):  # type: ignore[no-untyped-def]
+    def mixture_log_prob(self, components, value, dtype, out=None):
         found = self._late("mixture_log_prob", components, value, dtype)
         if out is not None:
             out[...] = found
         return found
 
-    def mixture_mode(self, components, value, dtype):  # type: ignore[no-untyped-def]
+    def mixture_mode(self, components, value, dtype):
         return self._late("mixture_mode", components, value, dtype)
 
     def _late(self, name: str, components: Components, value: Array, dtype: Any) -> Any:

@@ -232,13 +232,13 @@ def test_sample_shapes() -> None:
     assert given.sample((3, 0)).shape == (3, 0, 2, 3)
     for wrong in (2.5, "ab", None, (1, 2.0), ((1,),)):
         with pytest.raises(TypeError, match=r"^`sample_shape` must be an int or a tup"):
-            given.sample(wrong)  # type: ignore[arg-type]
+            given.sample(wrong)
     for wrong in (-1, (2, -3)):
         with pytest.raises(ValueError, match=r"^`sample_shape` must not hold negative"):
             given.sample(wrong)
     for target in (given, mixture(), Categorical([1.0, 1.0]), event()):
         with pytest.raises((TypeError, ValueError), match="`generator`"):
-            target.sample((2,), generator=3)  # type: ignore[arg-type]
+            target.sample((2,), generator=3)
 
 
 def test_expanded_shapes() -> None:
@@ -252,7 +252,7 @@ def test_expanded_shapes() -> None:
     with pytest.raises(ValueError, match=r"^`batch_shape` must not hold negative"):
         given.expand((2, -1))
     with pytest.raises(TypeError, match=r"^`batch_shape` must be an int or a tuple"):
-        given.expand(2.0)  # type: ignore[arg-type]
+        given.expand(2.0)
 
 
 # ---- out=

@@ -91,7 +91,7 @@ def test_later_names_come_from_where_type_checkers_are_told() -> None:
 
 def test_other_names_are_not_there() -> None:
     with pytest.raises(AttributeError, match="'lucid' has no attribute 'tensors'"):
-        _ = lucid.tensors  # type: ignore[attr-defined]
+        _ = lucid.tensors
     assert not hasattr(lucid, "kernels")
 
 

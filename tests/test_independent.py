@@ -216,9 +216,9 @@ def test_as_many_dimensions_as_there_are(ndims: int) -> None:
 
 def test_wrong_types_name_the_argument() -> None:
     with pytest.raises(TypeError, match=r"^Independent: `base_distribution` .*got int"):
-        Independent(3, 1)  # type: ignore[arg-type]
+        Independent(3, 1)
     with pytest.raises(TypeError, match=r"`reinterpreted_batch_ndims`"):
-        Independent(Normal([0.0], 1.0), 1.0)  # type: ignore[arg-type]
+        Independent(Normal([0.0], 1.0), 1.0)
 
 
 def test_unfitting_values() -> None:

@@ -195,7 +195,7 @@ def test_what_is_not_there_is_said() -> None:
     with pytest.raises(NotImplementedError, match=r"no entropy in closed form.*Monte"):
         Independent(mixed(3)(normals(2, 3)), 1).entropy()
     with pytest.raises(TypeError, match=r"`reinterpreted_batch_ndims`.*got 1\.0"):
-        Independent(normals(2), 1.0)  # type: ignore[arg-type]
+        Independent(normals(2), 1.0)
     with pytest.raises(NotImplementedError, match="Categorical does not have a mean"):
         assert nested("categories").mean
 

@@ -160,7 +160,7 @@ def test_state_comes_back() -> None:
 def test_copies_go_their_own_way(duplicate: object) -> None:
     generator = Generator(3, device="cpu", stream=1)
     generator.reserve(5)
-    twin = duplicate(generator)  # type: ignore[operator]
+    twin = duplicate(generator)
     if isinstance(twin, bytes):
         twin = pickle.loads(twin)
     generator.reserve(5)
@@ -179,9 +179,9 @@ def test_copies_go_their_own_way(duplicate: object) -> None:
 def test_bad_states_are_refused(change: dict[str, object], message: str) -> None:
     generator = Generator(1)
     with pytest.raises(ValueError, match=message):
-        generator.set_state({**generator.get_state(), **change})  # type: ignore[typeddict-item]
+        generator.set_state({**generator.get_state(), **change})
     with pytest.raises(ValueError, match="holds the integers"):
-        generator.set_state({})  # type: ignore[typeddict-item]
+        generator.set_state({})
     assert generator.key == (1, 0)
 
 
@@ -196,11 +196,11 @@ def test_seeds_are_one_word(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1.0, True, "1"])
 def test_seeds_are_integers(seed: object) -> None:
     with pytest.raises(TypeError, match="`seed` must be an int"):
-        Generator(seed)  # type: ignore[arg-type]
+        Generator(seed)
 
 
 def test_seeds_of_numpy_are_integers() -> None:
-    assert Generator(np.uint64(2**64 - 1)).seed == 2**64 - 1  # type: ignore[arg-type]
+    assert Generator(np.uint64(2**64 - 1)).seed == 2**64 - 1
 
 
 def test_a_generator_may_serve_one_device_only() -> None:

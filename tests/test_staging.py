@@ -315,7 +315,7 @@ def test_no_table_is_kept_that_a_graph_only_recorded(
     world: World, backend: LateBackend
 ) -> None:
     drawn: list[Any] = []
-    backend._device.launch = lambda spec, *rest: drawn.append(rest)  # type: ignore[method-assign]
+    backend._device.launch = lambda spec, *rest: drawn.append(rest)
     table = IndexTable.from_weights(np.array([1.0, 2.0, 3.0]))
     stream = world.namespace.cuda.Stream(non_blocking=True)
     tables = []

@@ -134,7 +134,7 @@ def test_attributes() -> None:
     with pytest.raises(ValueError, match="2 axes"):
         _ = lucid.zeros(3).mT
     with pytest.raises(AttributeError):
-        x.shape = (6,)  # type: ignore[misc]
+        x.shape = (6,)
 
 
 def test_is_not_hashable() -> None:

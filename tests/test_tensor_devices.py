@@ -34,7 +34,7 @@ def test_move(two_gpus: None) -> None:
     assert (str(back.device), back.tolist()) == ("cpu", [1, 2])
     assert second.numpy().tolist() == second.tolist() == [1, 2]
     with pytest.raises(ValueError, match="stream"):
-        x.to_device("cpu", stream=1)  # type: ignore[arg-type]
+        x.to_device("cpu", stream=1)
 
 
 def test_moving_needs_a_copy(two_gpus: None) -> None:

@@ -75,7 +75,8 @@ def scope(backend: Backend) -> AbstractContextManager[Any]:
 
 def _create(type: str, index: int) -> Backend:
     if type == "cpu":
-        return import_module("lucid.backends.numpy").NumpyBackend()  # type: ignore[no-any-return]
+        cpu: Backend = import_module("lucid.backends.numpy").NumpyBackend()
+        return cpu
     status = cuda_status()
     if not status.available:
         raise DeviceUnavailableError(
@@ -86,7 +87,8 @@ def _create(type: str, index: int) -> Backend:
             f"there is no device cuda:{index}: CUDA sees {len(status.devices)} here "
             f"({', '.join(status.devices)}), counted from cuda:0"
         )
-    return import_module("lucid.backends.cupy").CupyBackend(index)  # type: ignore[no-any-return]
+    cuda: Backend = import_module("lucid.backends.cupy").CupyBackend(index)
+    return cuda
 
 
 def _after_fork() -> None:

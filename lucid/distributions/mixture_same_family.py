@@ -247,6 +247,7 @@ class MixtureSameFamily(MixtureFormulas):
             shape = (*self._batch_shape, size, size)
             return self._wrap_parameterwise(self._covariance(), shape)
 
+    # An estimate has an error, so it returns more than the base's closed forms do.
     def entropy(  # type: ignore[override]
         self, sample_count: int = 100_000, generator: Generator | None = None
     ) -> MonteCarlo:

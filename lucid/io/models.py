@@ -146,7 +146,7 @@ class _Builder:
     def _argument(self, cls: type, key: str, value: Any, place: str) -> Any:
         if isinstance(value, dict) and "family" in value:
             return self.build(value, place)
-        if key in cls.arg_constraints:  # type: ignore[attr-defined]
+        if key in getattr(cls, "arg_constraints", {}):
             return self._parameter(value, place)
         # What is neither is a count, such as Independent's.
         if isinstance(value, int) and not isinstance(value, bool):

@@ -95,7 +95,9 @@ def _map(path: str) -> NDArray[Any]:
     if promised == 0:  # what cannot be mapped
         return np.empty(shape, dtype)
     order = "F" if fortran else "C"
-    return np.memmap(path, dtype, "r", offset, shape, order)  # type: ignore[call-overload,no-any-return]
+    mapped: Any = np.memmap  # whose stubs know no dtype found at run time
+    array: NDArray[Any] = mapped(path, dtype, "r", offset, shape, order)
+    return array
 
 
 class NpyEncoder:

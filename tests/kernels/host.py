@@ -48,6 +48,7 @@ class Host:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 objects = [*map(str, pool.map(self._compile, (*sources, SERVE)))]
             program = self._made("kernels", [*objects, *FLAGS], *objects)
+        # Open for as long as the process that writes to it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [program],

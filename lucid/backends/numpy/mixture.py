@@ -40,7 +40,7 @@ def log_prob(
         np.copyto(block.of(out), result, "same_kind")
 
     def finish(rows: slice, x: Array, total: Array, buffers: Scratch) -> None:
-        result, (low, high) = out[rows, 0], plan.trusted  # type: ignore[union-attr]
+        result, (low, high) = out[rows, 0], trusted
         np.log(total, out=result, dtype=result.dtype, casting="same_kind")
         lowest, highest = np.minimum.reduce(total), np.maximum.reduce(total)
         if not (lowest >= low and highest <= high):
@@ -53,6 +53,7 @@ def log_prob(
     if plan is None:
         call.run(work)
     else:
+        trusted = plan.trusted
         plain.sums(call, plan, finish)
 
 

@@ -71,6 +71,7 @@ class Node:
     def __ge__(self, other: Any) -> Node:
         return Node(np.greater_equal, (self, other), boolean=True)
 
+    # A comparison is part of the formula, not a bool as object's is.
     def __eq__(self, other: Any) -> Node:  # type: ignore[override]
         return Node(np.equal, (self, other), boolean=True)
 
