@@ -57,7 +57,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_array", "_writeable")
-    # Its == gives a tensor, so that it can be no key; object's type has a function here.
+    # Its == gives a tensor, so that it can be no key.
     __hash__ = None  # type: ignore[assignment]
     # NumPy and CuPy arrays leave `array * tensor` to the tensor.
     __array_priority__ = 1000
