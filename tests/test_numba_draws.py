@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 
@@ -30,7 +28,6 @@ from numba import types
 
 from lucid.backends.numba import draws as in_numba
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.loops.draw import log
 from lucid.backends.numba.operations import NumbaOperations
 from lucid.backends.numba.source import compose
 from lucid.backends.numpy import draws as in_numpy
@@ -152,25 +149,6 @@ def test_a_formula_that_cannot_be_traced_is_numpys() -> None:
     values, _ = in_numba.draw(parts, KEYS[3], 0, 500, F64)
     expected, _ = in_numpy.draw(parts, KEYS[3], 0, 500, F64)
     assert np.array_equal(values, expected)
-
-
-def test_the_logarithm_is_within_an_ulp_and_a_half() -> None:
-    rng = np.random.default_rng(4)
-    given = [
-        *((rng.integers(0, 2**53, 2000) + 1) * 2.0**-53),
-        *(1 - np.arange(1, 300) * 2.0**-53),
-        *(2.0 ** rng.uniform(-1074, 1024, 1000)),
-        *(1 + np.arange(1, 300) * 2.0**-52),
-    ]
-    for x in given:
-        exact = mpmath.log(mpmath.mpf(float(x)))
-        ulp = math.ulp(float(exact))
-        assert abs(mpmath.mpf(float(log(np.float64(x)))) - exact) <= 1.5 * ulp
-    edges = np.array([0.0, -0.0, 1.0, np.inf, -1.0, -np.inf, np.nan])
-    expected = [-np.inf, -np.inf, 0.0, np.inf, np.nan, np.nan, np.nan]
-    with np.errstate(over="ignore"):  # of the bits, of which nothing is kept
-        found = [log(x) for x in edges]
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_engine_draws_by_them(monkeypatch: pytest.MonkeyPatch) -> None:

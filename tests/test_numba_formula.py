@@ -185,6 +185,27 @@ def test_the_largest_and_the_sum_of_a_row(dtype: str) -> None:
 
 
 @DTYPES
+def test_log(dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    info = np.finfo(dtype)
+    u = float(info.eps) / 2
+    exponents = rng.uniform(info.minexp - info.nmant, info.maxexp, 1000)
+    x = np.concatenate(
+        [
+            (rng.integers(0, 2**24, 2000) + 1) * u,
+            1 - np.arange(1, 300) * u,
+            1 + np.arange(1, 300) * 2 * u,
+            2.0**exponents,
+        ]
+    )
+    x = x.astype(dtype)
+    assert ulps(evaluate("log", x), reference(mpmath.log, x)) < 2
+    edge = np.array([0.0, -0.0, 1.0, np.inf, -1.0, -np.inf, np.nan], dtype)
+    expected = np.array([-np.inf, -np.inf, 0, np.inf, np.nan, np.nan, np.nan], dtype)
+    assert_array_equal(evaluate("log", edge), expected)
+
+
+@DTYPES
 def test_log1p(dtype: str) -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate(

@@ -11,6 +11,7 @@ import numpy as np
 from lucid import backends
 from lucid._device import get_default_device
 from lucid._tensor import Tensor, get_default_dtype
+from lucid.backends.copies import copy_rows
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Backend
 from lucid.distributions._layout import Shape
@@ -187,14 +188,10 @@ def over_rows(backend: Backend, array: Array, work: Callable[[int, int], None]) 
 
 def _copy(backend: Backend, array: Array) -> Array:
     """A contiguous copy of its own."""
-    if array.nbytes <= _THREADED_BYTES:
+    if backend.type != "cpu" or array.nbytes <= _THREADED_BYTES:
         return backend.xp.array(array, order="C", copy=True)
-    copied = backend.xp.empty(array.shape, array.dtype)
-
-    def work(start: int, stop: int) -> None:
-        copied[start:stop] = array[start:stop]
-
-    over_rows(backend, array, work)
+    copied = np.empty(array.shape, array.dtype)
+    copy_rows(copied, array)
     return copied
 
 

@@ -13,15 +13,6 @@ import numpy as np
 
 from lucid.backends.numba.loops.draw_family import gather, own_of
 from lucid.backends.numba.loops.family import pair, row_of
-from lucid.backends.numba.loops.float64 import (
-    LN2_COARSE,
-    LN2_FINE,
-    MANTISSA_BITS,
-    ROOT_HALF,
-    integer,
-    log_polynomial,
-    real,
-)
 from lucid.backends.numba.native import wide_vectors
 from lucid.backends.numba.words import wide_product
 from lucid.backends.protocol import Array
@@ -32,7 +23,6 @@ WIDTH = 256
 MULTIPLIER_0 = np.uint64(0xD2E7470EE14C6C93)
 MULTIPLIER_1 = np.uint64(0xCA5A826395121157)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
-LEAST_NORMAL = real(2.0**-1022)
 
 
 def draw(
@@ -161,20 +151,3 @@ def fill(words: Array, own: Array, drawn: Array) -> None:
     wide_vectors()
     for r in range(WIDTH):
         drawn[r] = pair(row_of(words, 0, r), own_of(own, r))
-
-
-def log(x: Any) -> Any:
-    """log x by the method of fdlibm: −∞ at 0, NaN below."""
-    small = x < LEAST_NORMAL
-    bits = real(x * real(2.0**54) if small else x).view(integer)
-    exponent = integer((bits - ROOT_HALF) >> MANTISSA_BITS)
-    mantissa = integer(bits - integer(exponent << MANTISSA_BITS))
-    f = integer(mantissa).view(real) - real(1.0)  # in [√½ − 1, √2 − 1]
-    s = f / (real(2.0) + f)
-    half_square = real(0.5) * f * f
-    k = real(exponent) - (real(54.0) if small else real(0.0))
-    rest = s * (half_square + log_polynomial(s * s)) + k * LN2_FINE
-    found = k * LN2_COARSE - ((half_square - rest) - f)
-    found = found if x < real(np.inf) else x
-    edge = real(-np.inf) if x == real(0.0) else real(np.nan)
-    return found if x > real(0.0) else edge
