@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lucid import backends, distributions
+from lucid.backends.cupy import choice
 from lucid.backends.protocol import Backend, Components, Weights
 
 from .limits import BYTES, EXP2, FMA
@@ -64,6 +65,9 @@ def cases(small: bool = False) -> Iterator[Case]:
             yield _shared(backend, Normal, size(rows), components, 1, dtype)
         for event in (2, 3, 4, 8, 16, 64, 128):
             yield _shared(backend, Normal, size(500_000), size(256), event, dtype)
+    for rows, count in ((4_000_000, 4096), (1_000_000, 65_536)):
+        for spread in (3, 10, 30):
+            yield _apart(backend, size(rows), size(count), spread)
     for family in OTHERS:
         yield _shared(backend, family, size(1_000_000), size(1024), 1, "float32")
         yield _shared(backend, family, size(100_000), size(256), 5, "float32")
@@ -154,6 +158,34 @@ def _shared(
         pairs,
         "pairs_per_second",
         needs,
+    )
+
+
+def _apart(backend: Backend, rows: int, count: int, spread: int) -> Case:
+    """Rows of a mixture whose means spread: far components need not be looked at."""
+    random = np.random.default_rng(6)
+    loc = spread * random.standard_normal((1, count, 1))
+    scale = random.uniform(0.5, 2.0, (1, count, 1))
+    given = (backend.asarray(loc.astype("f4")), backend.asarray(scale.astype("f4")))
+    weights = Weights.normalised(backend.asarray(np.full((1, count), -math.log(count))))
+    components = Components(Normal, given, weights, 1)
+    value = spread * random.standard_normal((rows, 1, 1), dtype="float32")
+    value += random.standard_normal((rows, 1, 1), dtype="float32")
+    on_device, kind = backend.asarray(value), np.dtype("float32")
+    out = backend.xp.empty((rows, 1), kind)
+    # So few rows for a check would not be sorted.
+    forced = {"kernel": "cells", "rows": 1} if rows <= _SMALL else {}
+
+    def call() -> None:
+        with choice.force(**forced):
+            backend.mixture_log_prob(components, on_device, kind, out)
+
+    return Case(
+        f"mixture Normal float32 N={rows} K={count} spread={spread}",
+        call,
+        float(rows) * count,
+        "pairs_per_second",
+        {BYTES: 8.0 * rows},
     )
 
 

@@ -88,7 +88,7 @@ def label(cell: Cell) -> str:
     parts = [f"N = {cell['n']:,}"] if cell["n"] is not None else []
     parts += [f"K = {cell['k']:,}"] if cell["k"] is not None else []
     parts += [f"D = {cell['d']:,}"] if cell["d"] not in (None, 1) else []
-    parts += [f"spread {cell['spread']:g}"] if _is_spread_out(cell) else []
+    parts += [f"spread {cell['spread']:g}"] if is_spread_out(cell) else []
     parts += [cell["order"]] if cell["order"] not in (None, "random") else []
     parts += [f"offset {cell['offset']:,}"] if cell["offset"] else []
     return ", ".join(parts)
@@ -97,10 +97,10 @@ def label(cell: Cell) -> str:
 def is_usual(cell: Cell) -> bool:
     """Means 3 standard deviations apart or so, rows in random order, no offset."""
     usual_order = cell["order"] in (None, "random")
-    return not _is_spread_out(cell) and usual_order and not cell["offset"]
+    return not is_spread_out(cell) and usual_order and not cell["offset"]
 
 
-def _is_spread_out(cell: Cell) -> bool:
+def is_spread_out(cell: Cell) -> bool:
     return cell["spread"] not in (None, 0, _USUAL_SPREAD)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .document import NAMES, Cell, seconds
+from .document import NAMES, Cell, is_spread_out, seconds
 
 MEANING = (
     "Slopes of log time, ± their standard error. Against K the number of pairs N·K is "
@@ -22,11 +22,15 @@ UNKNOWN = "not measured"
 
 @dataclass(frozen=True)
 class Slope:
-    """A fitted exponent; `error` is None where two points leave none to estimate."""
+    """A fitted exponent; `error` is None where two points leave none to estimate.
+
+    spread  of the components' means, where it is not the usual one
+    """
 
     case: str
     d: int
     dtype: str
+    spread: int | None
     participant: str
     axis: str
     slope: float
@@ -40,7 +44,7 @@ class Slope:
 
 def slopes(results: Iterable[Cell]) -> list[Slope]:
     """One for each participant, dtype and axis with two sizes or more."""
-    points: dict[tuple[str, int, str, str, str], list[tuple[int, float]]]
+    points: dict[tuple[str, int, str, int | None, str, str], list[tuple[int, float]]]
     points = defaultdict(list)
     for cell in results:
         if cell["suite"] == "growth":
@@ -48,7 +52,8 @@ def slopes(results: Iterable[Cell]) -> list[Slope]:
                 time = seconds(cell, name)
                 if time is not None:
                     axis = cell["axis"]
-                    kind = (cell["case"], cell["d"] or 1, cell["dtype"])
+                    spread = cell["spread"] if is_spread_out(cell) else None
+                    kind = (cell["case"], cell["d"] or 1, cell["dtype"], spread)
                     size = cell[axis.lower()]
                     points[(*kind, name, axis)].append((size, time))
     return [
@@ -72,13 +77,16 @@ def _fit(points: list[tuple[int, float]]) -> tuple[float, float | None]:
 def table(results: Iterable[Cell]) -> list[str]:
     """The slopes as lines of Markdown, and what they mean."""
     found = {
-        (s.case, s.d, s.dtype, s.participant, s.axis): str(s) for s in slopes(results)
+        (s.case, s.d, s.dtype, s.spread, s.participant, s.axis): str(s)
+        for s in slopes(results)
     }
     rows = dict.fromkeys(key[:-1] for key in found)
     lines = ["| | participant | against K | against N |", "| --- | --- | ---: | ---: |"]
-    for case, d, dtype, name in rows:
+    for case, d, dtype, spread, name in rows:
         event = f", D = {d}" if d > 1 else ""
-        k, n = (found.get((case, d, dtype, name, axis), UNKNOWN) for axis in ("K", "N"))
+        apart = "" if spread is None else f", spread {spread:g}"
+        kind = case, d, dtype, spread, name
+        k, n = (found.get((*kind, axis), UNKNOWN) for axis in ("K", "N"))
         shown = NAMES.get(name, name)
-        lines.append(f"| {case}{event}, {dtype} | {shown} | {k} | {n} |")
+        lines.append(f"| {case}{event}, {dtype}{apart} | {shown} | {k} | {n} |")
     return [*lines, "", MEANING]

@@ -108,10 +108,13 @@ def hot_kernels() -> list[Hot]:
         title, spec = f"K = {count}", kernels.mixture_small("Normal", "float32", count)
         return Hot(title, spec, "row", _EXP2, count, slots, row_bytes=8, stores=4)
 
+    cells = functools.partial(kernels.mixture_cells, "Normal")
     laplace = kernels.mixture_fixed("Laplace", "float32", 1, 8, 2)
     return [
         pair("fixed shift", fixed("float32", 1, 8), 4.3),
         pair("fixed shift, polynomials", fixed("float32", 1, 8, 2), 6.1, 7 / 9),
+        pair("cells", cells("float32", 8), 4.3),
+        pair("cells, polynomials", cells("float32", 8, 2), 6.1, 7 / 9),
         pair("lazy rescale", lazy("float32", 1, 8), 7.1),
         pair("Laplace, polynomials", laplace, 7.4, 7 / 9),
         pair("fixed shift, D = 2", fixed("float32", 2, 8), 9.1, event=2),
@@ -119,6 +122,7 @@ def hot_kernels() -> list[Hot]:
         Hot(
             "fixed shift", fixed("float64", 1, 2), "pair", "DFMA", 8, 23.5, row_bytes=16
         ),
+        Hot("cells", cells("float64", 2), "pair", "DFMA", 8, 23.5, row_bytes=16),
         Hot(
             "lazy rescale", lazy("float64", 1, 2), "pair", "DFMA", 12, 33, row_bytes=16
         ),

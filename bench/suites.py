@@ -165,8 +165,10 @@ def _latency() -> Iterator[Cell]:
 
 def _growth() -> Iterator[Cell]:
     """Time against K at a fixed N·K, and against N at a fixed K."""
-    for exponent in range(4, 17, 2):
-        yield Cell("growth", "scalar", "float32", 0, 2**exponent, axis="K")
+    for spread in (3, 10, 30):  # the farther apart, the fewer matter to one value
+        for exponent in range(4, 17, 2):
+            cell = Cell("growth", "scalar", "float32", 0, 2**exponent, axis="K")
+            yield replace(cell, spread=spread)
     for exponent in range(3, 7):
         yield Cell("growth", "scalar", "float32", 10**exponent, 64, axis="N")
 

@@ -39,8 +39,9 @@ def _growth(document: dict[str, Any]) -> Iterator[str]:
         return
     yield "growth: slopes of log time"
     for slope in found:
-        where = f"{slope.case} {slope.dtype}, against {slope.axis}"
-        yield f"  {slope.participant:14}{where:36}{slope}"
+        apart = "" if slope.spread is None else f", spread {slope.spread:g}"
+        where = f"{slope.case} {slope.dtype}{apart}, against {slope.axis}"
+        yield f"  {slope.participant:14}{where:47}{slope}"
     yield from textwrap.wrap(MEANING, 80)
     yield ""
 

@@ -42,15 +42,15 @@ struct FixedStage {
   T constants[size];
   Powers<T> powers;
 
-  // Between barriers.
-  __device__ void load(const Mixture<Family, T>& mixture, Index b, T shift, Index first,
-                       int count) {
-    const Index start = b * mixture.K + first;
+  // Components `first` … of a window, between barriers.
+  template <class Window>
+  __device__ void load(const Mixture<Family, T>& mixture, const Window& window, T shift,
+                       Index first, int count) {
     for (int i = threadIdx.x; i < count * D; i += kMixtureThreads) {
-      factors[i] = mixture.factors[start * D + i];
+      factors[i] = mixture.factors[window[first + i / D] * D + i % D];
     }
     for (int i = threadIdx.x; i < count; i += kMixtureThreads) {
-      constants[i] = mixture.constants[start + i] - shift;
+      constants[i] = mixture.constants[window[first + i]] - shift;
     }
   }
 
@@ -105,12 +105,13 @@ struct FixedStage<Family, T, 1, decltype(void(Family::quadratic))> {
   T centres[size / kFixedTile + 1];  // NaN: components lie apart, or there are no more
   Powers<T> powers;
 
-  __device__ void load(const Mixture<Family, T>& mixture, Index b, T shift, Index first,
-                       int count) {
-    const Index start = b * mixture.K + first;
+  template <class Window>
+  __device__ void load(const Mixture<Family, T>& mixture, const Window& window, T shift,
+                       Index first, int count) {
     for (int i = threadIdx.x; i < count; i += kMixtureThreads) {
-      const auto factors = mixture.factors[start + i];
-      const T constant = mixture.constants[start + i] - shift;
+      const Index k = window[first + i];
+      const auto factors = mixture.factors[k];
+      const T constant = mixture.constants[k] - shift;
       components[i] = {factors.inverse_scale, factors.loc, constant, exp2_fast(constant)};
     }
     __syncthreads();

@@ -73,6 +73,7 @@ struct BlockRows {
   __device__ Index operator()(int r) const {
     return Index(blockIdx.x) * (kMixtureThreads * ROWS) + r * kMixtureThreads + threadIdx.x;
   }
+  __device__ Index at(int i) const { return Index(blockIdx.x) * (kMixtureThreads * ROWS) + i; }
 };
 
 // The `row(r)` of this thread, r < ROWS, in rising order.

@@ -27,39 +27,60 @@ struct Refused {
   }
 };
 
-// This thread's row among those from `first` on.
-template <int MOST>
+// This thread's row among those from `first` on, where `row` says which the block has.
+template <int MOST, class Rows>
 struct RefusedRow {
   static constexpr bool few = true;
   const Refused<MOST>* refused;
   int first;
+  Rows row;
   Index S;
 
   __device__ Index operator()(int) const {
     const int i = first + int(threadIdx.x);
-    return i < refused->count ? Index(blockIdx.x) * MOST + refused->rows[i] : S;
+    return i < refused->count ? row.at(refused->rows[i]) : S;
   }
 };
 
-// sums[r][t][0] = Σ_k 2^(term − shift) of row r of thread t; [1] is what it has lost (Kahan
-// 1965). They stay in shared memory, each thread its own, for the registers they would take.
-template <class Family, typename T, int D, int ROWS, int POLYNOMIALS>
-__device__ void fixed_sums(const Mixture<Family, T>& mixture, Index b, T shift,
-                           FixedStage<Family, T, D>& stage, T (*sums)[kMixtureThreads][2]) {
+// All components of a mixture.
+struct All {
+  Index first, last;
+
+  __device__ Index operator[](Index i) const { return i; }
+};
+
+// What a block has in shared memory.
+template <class Family, typename T, int D, int ROWS>
+struct FixedBlock {
+  static constexpr int most = ROWS * kMixtureThreads;
+  union {
+    FixedStage<Family, T, D> fixed;
+    Stage<Family, T, D> lazy;
+  };
+  // [0]: Σ_k 2^(term − shift) of row r of thread t; [1]: what it has lost (Kahan 1965). Here,
+  // each thread its own, for the registers they would take.
+  T sums[ROWS][kMixtureThreads][2];
+  Refused<most> refused;
+};
+
+template <int POLYNOMIALS, class Family, typename T, int D, int ROWS, class Rows, class Window>
+__device__ void fixed_sums(const Mixture<Family, T>& mixture, Index b, const Rows& row,
+                           const Window& window, T shift,
+                           FixedBlock<Family, T, D, ROWS>& block) {
+  auto& stage = block.fixed;
   constexpr int size = FixedStage<Family, T, D>::size;
-  const BlockRows<ROWS> row;
   typename Family::Row rows[ROWS][D];
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
     mixture.template read<D>(row(r), b, rows[r]);
-    sums[r][threadIdx.x][0] = sums[r][threadIdx.x][1] = 0;
+    block.sums[r][threadIdx.x][0] = block.sums[r][threadIdx.x][1] = 0;
   }
 
-  for (Index first = 0; first < mixture.K; first += size) {
-    const Index left = mixture.K - first;
+  for (Index first = window.first; first < window.last; first += size) {
+    const Index left = window.last - first;
     const int count = left < size ? int(left) : size;
     __syncthreads();
-    stage.load(mixture, b, shift, first, count);
+    stage.load(mixture, window, shift, first, count);
     __syncthreads();
     // Sums of a tile, then of a stage, then of all, as in mixture.cuh.
     T recent[ROWS] = {};
@@ -69,7 +90,7 @@ __device__ void fixed_sums(const Mixture<Family, T>& mixture, Index b, T shift,
     for (int k = whole; k < count; ++k) stage.template add<ROWS>(rows, k, false, recent);
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-      T* sum = sums[r][threadIdx.x];
+      T* sum = block.sums[r][threadIdx.x];
       const T y = recent[r] - sum[1], grown = sum[0] + y;
       sum[1] = (grown - sum[0]) - y;
       sum[0] = grown;
@@ -77,51 +98,51 @@ __device__ void fixed_sums(const Mixture<Family, T>& mixture, Index b, T shift,
   }
 }
 
+// The rows of one block under mixture b, summed over a window of its components.
+template <int POLYNOMIALS, class Family, typename T, int D, int ROWS, class Rows, class Window>
+__device__ void fixed_rows(const Mixture<Family, T>& mixture, Index b, const Rows& row,
+                           const Window& window, const Shift<T>& known,
+                           FixedBlock<Family, T, D, ROWS>& block, T* out) {
+  using Block = FixedBlock<Family, T, D, ROWS>;
+  const bool none = is_nan(known.shift);
+  __syncthreads();
+  if (threadIdx.x == 0) block.refused.count = 0;
+  block.fixed.powers.load();
+  __syncthreads();
+  if (!none) fixed_sums<POLYNOMIALS>(mixture, b, row, window, known.shift, block);
+  // A loop of one body: it is long.
+#pragma unroll 1
+  for (int r = 0; r < ROWS; ++r) {
+    const Index s = row(r);
+    if (s >= mixture.S) break;
+    const T base = base_measure<Family>(mixture.value(s, b), mixture.D);
+    const T sum = block.sums[r][threadIdx.x][0];
+    T* result = out + s * mixture.B + b;
+    if (is_nan(base) || base == -infinity<T>()) {
+      *result = base;
+    } else if (!none && sum >= known.least && sum <= largest<T>()) {
+      *result = log_from_bits_of_normal(known.shift, sum) + base;
+    } else {
+      block.refused.add(r * kMixtureThreads + int(threadIdx.x));
+    }
+  }
+  __syncthreads();
+#pragma unroll 1
+  for (int first = 0; first < block.refused.count; first += kMixtureThreads) {
+    const RefusedRow<Block::most, Rows> again = {&block.refused, first, row, mixture.S};
+    mixture_rows<Family, T, D, 1>(mixture, b, again, block.lazy, block.sums, out, nullptr);
+  }
+}
+
 template <class Family, typename T, int D, int ROWS, int POLYNOMIALS>
 __device__ void mixture_fixed(const Mixture<Family, T>& mixture, const Shift<T>* shifts,
                               T* out) {
-  constexpr int most = ROWS * kMixtureThreads;
-  union Shared {
-    FixedStage<Family, T, D> fixed;
-    Stage<Family, T, D> lazy;
-  };
-  __shared__ Shared shared;
-  __shared__ T sums[ROWS][kMixtureThreads][2];
-  __shared__ Refused<most> refused;
-  const BlockRows<ROWS> row;
-
+  __shared__ FixedBlock<Family, T, D, ROWS> block;
   for (Index b = blockIdx.y; b < mixture.B; b += gridDim.y) {
+    const All all = {b * mixture.K, (b + 1) * mixture.K};
+    const BlockRows<ROWS> row;
     const Shift<T> known = shifts[b];
-    const bool none = is_nan(known.shift);
-    __syncthreads();
-    if (threadIdx.x == 0) refused.count = 0;
-    shared.fixed.powers.load();
-    __syncthreads();
-    if (!none) {
-      fixed_sums<Family, T, D, ROWS, POLYNOMIALS>(mixture, b, known.shift, shared.fixed, sums);
-    }
-    // A loop of one body: it is long.
-#pragma unroll 1
-    for (int r = 0; r < ROWS; ++r) {
-      const Index s = row(r);
-      if (s >= mixture.S) break;
-      const T base = base_measure<Family>(mixture.value(s, b), mixture.D);
-      const T sum = sums[r][threadIdx.x][0];
-      T* result = out + s * mixture.B + b;
-      if (is_nan(base) || base == -infinity<T>()) {
-        *result = base;
-      } else if (!none && sum >= known.least && sum <= largest<T>()) {
-        *result = log_from_bits_of_normal(known.shift, sum) + base;
-      } else {
-        refused.add(r * kMixtureThreads + int(threadIdx.x));
-      }
-    }
-    __syncthreads();
-#pragma unroll 1
-    for (int first = 0; first < refused.count; first += kMixtureThreads) {
-      const RefusedRow<most> again = {&refused, first, mixture.S};
-      mixture_rows<Family, T, D, 1>(mixture, b, again, shared.lazy, sums, out, nullptr);
-    }
+    fixed_rows<POLYNOMIALS>(mixture, b, row, all, known, block, out);
   }
 }
 

@@ -281,6 +281,7 @@ def test_the_suites_hold_the_sizes_they_promise() -> None:
     growth = suites.cells("growth", "cpu")
     assert len({c.n * c.k for c in growth if c.axis == "K"}) == 1
     assert len({c.k for c in growth if c.axis == "N"}) == 1
+    assert {c.spread for c in growth if c.axis == "K"} == {3, 10, 30}
     whole = suites.cells("all", "cpu")
     assert len(whole) == len(set(whole))
     assert {c.suite for c in whole} == set(suites.SUITES)

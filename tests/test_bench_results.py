@@ -182,6 +182,9 @@ def test_exact_growth_has_exact_slopes() -> None:
     assert by_n.error is None  # two points leave nothing to estimate it from
     (line,) = (t for t in growth.table(CELLS) if "lucid" in t)
     assert line == "| scalar, float32 | lucid | 0.250 ± 0.000 | 1.000 |"
+    apart = [cell | {"spread": 30} for cell in CELLS if cell["suite"] == "growth"]
+    lines = [t for t in growth.table([*CELLS, *apart]) if "lucid" in t]
+    assert lines == [line, line.replace("float32", "float32, spread 30")]
 
 
 def test_slopes_are_those_of_least_squares() -> None:

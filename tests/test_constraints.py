@@ -198,3 +198,19 @@ def test_cholesky_marks_what_has_no_factor() -> None:
     found = constraints.cholesky(fn, stack)
     assert np.isnan(found[1]).all()
     np.testing.assert_allclose(found[::2] @ found[::2].swapaxes(-2, -1), stack[::2])
+
+
+@pytest.mark.parametrize("bad", [0, 150_001, 299_999])
+def test_large_parameters_are_checked_to_the_last(bad: int) -> None:
+    """In blocks, by threads; the message still speaks of the whole."""
+    scale = np.ones(300_000)
+    distributions.Normal(0.0, scale)
+    scale[bad] = -2.0
+    message = rf"1 of 300000 values are not; the first is scale\[{bad}\] = -2\.$"
+    with pytest.raises(ValueError, match=message):
+        distributions.Normal(0.0, scale)
+    logits = np.zeros((3000, 100))
+    distributions.Categorical(logits=logits)
+    logits[bad // 100] = -INF
+    with pytest.raises(ValueError, match=rf"the first is logits\[{bad // 100}\]"):
+        distributions.Categorical(logits=logits)

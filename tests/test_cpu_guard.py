@@ -26,7 +26,7 @@ CREATORS = ("empty", "zeros", "full", "empty_like", "ascontiguousarray")
 # is COUNT of them, in an event DIMENSIONS times as many, a pass over the values 1), and
 # the elements allocated beside the buffers that blocks use again, with 0.4 to spare.
 # The same for a pair of a value and a component, where most are left out.
-SCREENED = 7.6
+SCREENED = 9.0
 WORK = {
     ("Normal", "scalar"): (389, 6.2),
     ("Normal", "diagonal"): (1177, 12.3),
@@ -41,7 +41,7 @@ WORK = {
     ("Gamma", "diagonal"): (14515, 76.2),
     ("Gamma", "per row"): (3883, 23.6),
     ("Poisson", "scalar"): (3585, 22.4),
-    ("Poisson", "diagonal"): (13876, 80.2),
+    ("Poisson", "diagonal"): (13876, 88.2),
     ("Poisson", "per row"): (3724, 24.6),
     ("Bernoulli", "scalar"): (462, 9.6),
     ("Bernoulli", "diagonal"): (1387, 12.5),

@@ -15,7 +15,7 @@ import lucid
 
 pytest.importorskip("numba")
 
-from lucid.backends.numba import kernels, mixture, rows, scoring
+from lucid.backends.numba import kernels, scoring
 from lucid.backends.numpy.operations import NumpyOperations
 from lucid.distributions import (
     Categorical,
@@ -68,17 +68,19 @@ def in_numpy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @DTYPES
-@pytest.mark.parametrize("loops", ["fill", "fill_events"])
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("loops", ["fill", "add_terms"])
 @pytest.mark.parametrize(
     "row", [row for row in TABLE if not row.is_vector], ids=lambda row: row.name
 )
-def test_every_family_compiles(row: Any, loops: str, dtype: Any) -> None:
+def test_every_family_compiles(row: Any, loops: str, size: int, dtype: Any) -> None:
     given = row.make()
     wide = [a.astype(np.float64) for a in given._family_arrays()]
     with np.errstate(all="ignore"):
         terms = len(row.family.row(given._backend.fn, np.ones(1)))
         factors = len(row.family.prepare(given._backend.fn, 1.0, *wide)) - 1
-    assert kernels.fill(row.family, terms, factors, np.dtype(dtype), loops)
+    compiled = getattr(kernels, loops)
+    assert compiled(row.family, terms, factors, np.dtype(dtype), size)
 
 
 SHARED = [
@@ -164,6 +166,8 @@ def test_any_block_gives_the_same_bits(
     expected = given.log_prob(x).numpy().tobytes()
     for most, pairs, size in ((64, 1, 1), (128, 1 << 12, 1 << 20), (256, 1 << 30, 4)):
         monkeypatch.setattr(scoring, "ROWS", most)
+        monkeypatch.setattr(scoring, "LINE_BYTES", 4 * most)
+        monkeypatch.setattr(scoring, "PLAIN_LINE_BYTES", 8 * most)
         monkeypatch.setattr(scoring, "WORK_PAIRS", pairs)
         monkeypatch.setattr(scoring, "BLOCK_BYTES", size)
         monkeypatch.setattr(scoring, "PREPARED_ROWS", most)
@@ -252,13 +256,13 @@ def test_any_block_gives_the_same_mode(
         return [tensor.numpy().tobytes() for tensor in both]
 
     expected = found()
-    monkeypatch.setattr(scoring, "ROWS", 64)
+    monkeypatch.setattr(scoring, "LINE_BYTES", 256)
     monkeypatch.setattr(scoring, "WORK_PAIRS", 1)
     lucid.set_num_threads(3)
     assert found() == expected
 
 
-# ---- the most probable component, and rows of their own components
+# ---- the most probable component
 
 
 @pytest.mark.usefixtures("no_numpy")
@@ -277,42 +281,6 @@ def test_the_mode_by_compiled_loops_alone(count: int, dtype: Any) -> None:
     best = np.exp(terms.max(axis=1) - logsumexp(terms, axis=1))
     assert_allclose(probs.numpy(), best, rtol=400 * float(np.finfo(dtype).eps))
     assert probs.numpy().max() <= 1.0
-
-
-@pytest.mark.usefixtures("no_numpy")
-@DTYPES
-@pytest.mark.parametrize("weights_are", ["probs", "logits"])
-@pytest.mark.parametrize("block", [1, 64, 1 << 14])
-@pytest.mark.parametrize("count", [11, 16])
-def test_rows_of_their_own_by_compiled_loops_alone(
-    count: int,
-    block: int,
-    weights_are: str,
-    dtype: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A density network's output, some weights of which are 0."""
-    monkeypatch.setattr(rows, "BLOCK_COMPONENTS", block)
-    if count < rows.MANY_COMPONENTS:  # else NumPy would keep what it prepares
-        monkeypatch.setattr(mixture, "KEPT_ELEMENTS", 200)
-    rng = np.random.default_rng(9)
-    shape = 200, count
-    loc = rng.normal(0, 3, shape).astype(dtype)
-    scale = rng.uniform(0.2, 2, shape).astype(dtype)
-    probs = (rng.uniform(0, 1, shape) * (rng.random(shape) < 0.8)).astype(dtype)
-    probs[:, 0] = 1.0
-    with np.errstate(divide="ignore"):
-        weights = probs if weights_are == "probs" else np.log(probs)
-        log_weights = np.log(probs.astype(np.float64))
-    given = MixtureSameFamily(Categorical(**{weights_are: weights}), Normal(loc, scale))
-    x = rng.normal(0, 4, (3, 200)).astype(dtype)
-    log_weights -= logsumexp(log_weights, axis=-1, keepdims=True)
-    terms = stats.norm.logpdf(x[..., None].astype(np.float64), loc, scale)
-    expected = logsumexp(terms + log_weights, axis=-1)
-    found = given.log_prob(x).numpy()
-    assert_allclose(found, expected, rtol=8 * float(np.finfo(dtype).eps), atol=1e-6)
-    one = given.log_prob(x[1]).numpy()
-    assert_array_equal(one, found[1])
 
 
 # ---- families of the user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -32,22 +33,24 @@ def test_a_range_carries_the_name_of_the_public_call(monkeypatch):
             opened.append("exit")
 
     monkeypatch.setitem(sys.modules, "nvtx", SimpleNamespace(annotate=Range))
-    with profiling.profile_range("lucid.MixtureSameFamily.log_prob"):
+    scope = Range("scope")
+    with profiling.profile_range(scope, "lucid", "MixtureSameFamily", "log_prob"):
         opened.append("work")
-    assert opened == ["lucid.MixtureSameFamily.log_prob", "enter", "work", "exit"]
+    name = "lucid.MixtureSameFamily.log_prob"
+    assert opened == ["scope", name, "enter", "enter", "work", "exit", "exit"]
 
 
 @pytest.mark.parametrize("broken", [None, SimpleNamespace()])
-def test_without_nvtx_a_range_does_nothing(monkeypatch, broken):
+def test_without_nvtx_there_is_the_scope_alone(monkeypatch, broken):
     monkeypatch.setitem(sys.modules, "nvtx", broken)  # None makes the import fail
-    with profiling.profile_range("lucid.Normal.log_prob") as entered:
-        assert entered is None
+    scope = nullcontext()
+    assert profiling.profile_range(scope, "lucid", "Normal", "log_prob") is scope
 
 
 def test_the_real_nvtx_opens_and_closes_a_range():
     pytest.importorskip("nvtx")
     with (
-        profiling.profile_range("lucid.Normal.log_prob"),
-        profiling.profile_range("lucid.Normal.sample"),
+        profiling.profile_range(nullcontext(), "lucid", "Normal", "log_prob"),
+        profiling.profile_range(nullcontext(), "lucid", "Normal", "sample"),
     ):
         pass

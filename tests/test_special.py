@@ -67,6 +67,14 @@ def test_stirling_error_of_counts(dtype: Any) -> None:
     np.testing.assert_array_equal(np.isnan(odd), [False, False, True])
 
 
+def test_log_gamma() -> None:
+    near = 1.0 + np.array([-1e-3, -1e-9, 0.0, 1e-9, 1e-3])
+    x = np.concatenate([near, near + 0.999, np.linspace(0.01, 2, 300), [1e-9, 1e-300]])
+    found = _special.log_gamma(FN, x)
+    unit = 2.5 * UNIT[np.float64]
+    assert (errors(found, mp.loggamma, x) <= unit * (1 + abs(found))).all()
+
+
 @DTYPES
 def test_split_log(dtype: Any) -> None:
     a, b = positive(dtype, -37, 37), positive(dtype, -37, 37)[::-1]

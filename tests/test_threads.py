@@ -61,7 +61,7 @@ def test_a_wrong_environment_is_named(
     with pytest.raises(ValueError, match=r"^LUCID_NUM_THREADS must be a positive int"):
         lucid.get_num_threads()
     with pytest.raises(ValueError, match=r"^LUCID_NUM_THREADS"):
-        Normal(0.0, 1.0).log_prob([0.0] * 100)
+        Normal(0.0, 1.0).log_prob([0.0] * 100_000)  # more than one block
 
 
 @pytest.mark.parametrize("wrong", [True, 2.0, "2"])

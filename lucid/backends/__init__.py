@@ -40,9 +40,8 @@ def get(type: str, index: int = 0) -> Backend:
 
 def of(array: Array) -> Backend:
     """The backend that holds a raw array."""
-    if isinstance(array, np.ndarray):
-        return get("cpu")
-    return get("cuda", array.device.id)
+    key = ("cpu", 0) if isinstance(array, np.ndarray) else ("cuda", array.device.id)
+    return _backends.get(key) or get(*key)
 
 
 def cuda_status() -> CudaStatus:

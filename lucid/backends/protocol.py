@@ -11,7 +11,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,6 +45,9 @@ class Family(Protocol):
     family_event_ndim: int
     # Whether pair is −((x − factors[0])·factors[1])² of a row that is x alone.
     family_quadratic: bool
+    # Whether pair falls with |x − factors[0]|·factors[1], a location and the inverse of
+    # a width, of a row that is x alone.
+    family_unimodal: bool
     # Whether a draw may not be rounded to 0, where its density may be infinite.
     draws_above_zero: bool
 
@@ -94,6 +96,9 @@ class Bits(Protocol):
         """uint64 [n, 4], or [len(rows), 4] for those row positions only."""
 
 
+# The total and the shift of `Weights`.
+Normaliser = tuple[Array, Array | None]
+
 # One lock for all components: made anew in a forked child, which may inherit it held.
 _preparing = threading.RLock()
 
@@ -107,7 +112,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Weights:
     """How much each component counts, as given, and what normalises it.
 
@@ -121,9 +125,43 @@ class Weights:
     second array of that size. NumPy's functions hand CuPy's arrays to CuPy.
     """
 
-    given: Array
-    total: Array
-    shift: Array | None = None
+    __slots__ = ("_normaliser", "given", "logarithms")
+
+    def __init__(self, given: Array, total: Array, shift: Array | None = None) -> None:
+        self.given, self.logarithms = given, shift is not None
+        self._normaliser: Callable[[], Normaliser] = lambda: (total, shift)
+
+    @classmethod
+    def lazy(
+        cls, given: Array, logarithms: bool, normaliser: Callable[[], Normaliser]
+    ) -> Weights:
+        """With total and shift by a call of `normaliser`, which keeps what is costly.
+
+        What normalises the weights of a row as it scores them asks for neither.
+        """
+        found = cls.__new__(cls)
+        found.given, found.logarithms = given, logarithms
+        found._normaliser = normaliser
+        return found
+
+    @property
+    def total(self) -> Array:
+        """The sum of the weights, relative to the shift where there is one."""
+        return self._normaliser()[0]
+
+    @property
+    def shift(self) -> Array | None:
+        """What logarithms are relative to; None where weights are given."""
+        return self._normaliser()[1]
+
+    def map(self, change: Callable[[Array], Array]) -> Weights:
+        """Weights with all arrays changed alike, those not asked for later on."""
+
+        def normaliser() -> Normaliser:
+            total, shift = self._normaliser()
+            return change(total), None if shift is None else change(shift)
+
+        return Weights.lazy(change(self.given), self.logarithms, normaliser)
 
     @classmethod
     def normalised(cls, log_weights: Array) -> Weights:
@@ -133,18 +171,18 @@ class Weights:
 
     def log(self, mixtures: slice = slice(None)) -> Array:
         """Normalised log weights of some mixtures in float64, [b or 1, K]."""
-        given, total = _part(self.given, mixtures), _part(self.total, mixtures)
+        given, (total, shift) = _part(self.given, mixtures), self._normaliser()
+        total = _part(total, mixtures)
         with np.errstate(all="ignore"):  # log 0 is what a weight of 0 has
-            if self.shift is None:
+            if shift is None:
                 return np.log(given.astype(np.float64) / total)
-            return (given - _part(self.shift, mixtures)) - np.log(total)
+            return (given - _part(shift, mixtures)) - np.log(total)
 
     def relative(self, mixtures: slice = slice(None)) -> Array:
         """Weights of some mixtures up to a factor, float64 [b or 1, K]."""
         given = _part(self.given, mixtures).astype(np.float64)
-        if self.shift is None:
-            return given
-        return np.exp(given - _part(self.shift, mixtures))
+        shift = self.shift if self.logarithms else None
+        return given if shift is None else np.exp(given - _part(shift, mixtures))
 
 
 def _part(array: Array, mixtures: slice) -> Array:
@@ -181,19 +219,22 @@ class Components:
             return None
         return self.once("log weights", weights.log)
 
-    def once(self, key: Any, build: Callable[[], Any]) -> Any:
-        """The value kept under `key`, built by the first caller only."""
+    def once(self, key: Any, build: Callable[..., Any], *args: Any) -> Any:
+        """The value kept under `key`, build(*args), made by the first caller only."""
         try:
             return self.prepared[key]
         except KeyError:
             with _preparing:
                 if key not in self.prepared:
-                    self.prepared[key] = build()
+                    self.prepared[key] = build(*args)
                 return self.prepared[key]
 
 
 class Backend(Protocol):
-    """The fused operations, and what else differs between NumPy and CuPy."""
+    """The fused operations, and what else differs between NumPy and CuPy.
+
+    They are called within `backends.scope`.
+    """
 
     type: str  # "cpu" or "cuda"
     index: int
@@ -205,9 +246,6 @@ class Backend(Protocol):
 
     def to_numpy(self, array: Array) -> Array:
         """A NumPy array with the same values, copied off the device if need be."""
-
-    def range(self, name: str) -> AbstractContextManager[Any]:
-        """A profiling range around one public call; a no-op without nvtx."""
 
     def map_blocks(
         self,
@@ -249,8 +287,13 @@ class Backend(Protocol):
     def categorical_log_prob(self, logits: Array, value: Array, dtype: Any) -> Array:
         """log softmax(logits [B or 1, K])[value [S, B]] for integers, as [S, B].
 
-        Logits shared by all values are normalised once by the caller and gathered;
-        per-row logits take one pass. An index outside 0 … K−1 gives −∞.
+        Per-row logits take one pass. An index outside 0 … K−1 gives −∞.
+        """
+
+    def lookup(self, table: Array, value: Array, out: Array | None = None) -> Array:
+        """table[value + 1] for values 0 … K−1 and a table [K + 2], in its dtype.
+
+        What is no such integer gives an end of the table, and NaN gives NaN.
         """
 
     def draw(

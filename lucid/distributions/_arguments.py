@@ -16,8 +16,9 @@ from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Backend
 from lucid.distributions._layout import Shape
 
-# Larger parameters are borrowed, not copied: those of a mixture density network.
-SNAPSHOT_BYTES = 64 * 2**20
+# Parameters of more elements are borrowed, not copied: those of a mixture density
+# network, of which no backend keeps what it prepares either.
+SNAPSHOT_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
 # More is worked on by threads, so much at a time.
 _THREADED_BYTES = 2**20
 
@@ -41,7 +42,7 @@ def parameter_arrays(
     snapshots = {}
     for name, array in arrays.items():
         snapshot = backend.asarray(array, dtype=dtype)
-        if array.nbytes <= SNAPSHOT_BYTES:
+        if array.size <= SNAPSHOT_ELEMENTS[backend.type]:
             with backends.scope(backend):  # on the snapshot's own device
                 snapshot = _copy(backend, snapshot)
         snapshots[name] = read_only(snapshot)
@@ -85,14 +86,13 @@ def value_array(
             f"{owner}: `{name}` is on {_place(other)}, but the distribution is on "
             f"{_place(backend)}; move one of them with .to(device)."
         )
-    array = _raw(owner, name, value)
-    dtype = real_dtype(owner, name, array)
-    if dtype.kind != "f" and integers:
-        return backend.asarray(array, dtype=dtype)
-    if dtype.kind != "f" or is_weak(value):
-        dtype = parameter_dtype
-    if dtype != parameter_dtype:
-        dtype = np.result_type(dtype, parameter_dtype)
+    array, dtype = _raw(owner, name, value), parameter_dtype
+    if array.dtype != parameter_dtype:
+        own = real_dtype(owner, name, array)
+        if own.kind != "f":
+            dtype = own if integers else parameter_dtype
+        elif not is_weak(value):
+            dtype = np.result_type(own, parameter_dtype)
     return backend.asarray(array, dtype=dtype)
 
 
@@ -108,9 +108,9 @@ def real_dtype(owner: str, name: str, array: Array) -> np.dtype[Any]:
     )
 
 
-def compute_dtype(dtype: Any) -> np.dtype[Any]:
+def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Half precision is computed in single and rounded once."""
-    return np.dtype(np.float32) if np.dtype(dtype).itemsize < 4 else np.dtype(dtype)
+    return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
 
 
 def out_array(
@@ -212,7 +212,7 @@ def _raw(owner: str, name: str, value: Any) -> Array:
 def _backend_of(value: Any) -> Backend | None:
     """The backend of a tensor or a CuPy array; None for what has no device yet."""
     if isinstance(value, Tensor):
-        return value.backend
+        return backends.of(value._array)
     if hasattr(value, "__cuda_array_interface__"):
         return Tensor._wrap(value).backend
     return None

@@ -17,36 +17,12 @@ from lucid import backends
 from lucid._device import Device, device_of
 from lucid._random import Generator, default_generator
 from lucid._tensor import Tensor
+from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Backend, Components
 from lucid.distributions._arguments import read_only, value_array
 from lucid.distributions._layout import Layout, Shape
 from lucid.distributions._parts import Key, draw_picked
 from lucid.distributions.constraints import Constraint
-
-
-class Range:
-    """Two contexts as one: a generator would cost a small call as much as both."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(
-        self, outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]
-    ) -> None:
-        self._outer, self._inner = outer, inner
-
-    def __enter__(self) -> None:
-        self._outer.__enter__()
-        try:
-            self._inner.__enter__()
-        except BaseException:
-            self._outer.__exit__(None, None, None)
-            raise
-
-    def __exit__(self, *error: Any) -> None:
-        try:
-            self._inner.__exit__(*error)
-        finally:
-            self._outer.__exit__(*error)
 
 
 class DistributionBase:
@@ -109,11 +85,17 @@ class DistributionBase:
         """Log density as `shape` in `dtype`, written to `out` when it is given."""
         components = self._density()
         if components is None:
-            raise self._lacks("a log density")
+            return self._log_prob_in_parts(value, shape, dtype)
         values = self._canonical(value, shape)
         target = None if out is None else out.reshape(values.shape[:2])
         result = self._backend.mixture_log_prob(components, values, dtype, target)
         return out if out is not None else result.reshape(shape)
+
+    def _log_prob_in_parts(
+        self, value: Array, shape: Shape, dtype: np.dtype[Any]
+    ) -> Array:
+        """The same of what is not one family, from the formulas of its parts."""
+        raise self._lacks("a log density")
 
     def _cdf(self, value: Array) -> Array:
         raise self._lacks("a cumulative distribution function")
@@ -238,6 +220,10 @@ class DistributionBase:
         return values.reshape(shape + self._event_shape), indices.reshape(shape)
 
     def _value(self, value: Any, name: str = "value") -> Array:
+        if type(value) is Tensor:  # the least time for what most calls are given
+            array = value._array
+            if array.dtype == self._dtype and backends.of(array) is self._backend:
+                return array
         integers = self._keeps_integers()
         return value_array(
             self._name, name, value, self._backend, self._dtype, integers
@@ -272,7 +258,7 @@ class DistributionBase:
         batch = math.prod(self._batch_shape)
         events = math.prod(self._event_shape)
         samples = math.prod(shape) // batch if batch else 0
-        return value.reshape((samples, batch, events))
+        return value.reshape(samples, batch, events)
 
     def _pointwise(
         self, name: str, value: Any, formula: Callable[[Array], Array]
@@ -296,18 +282,20 @@ class DistributionBase:
     def _borrowed(self) -> tuple[Array, ...]:
         """Parameters too large to have been copied at construction."""
         components = self._density()
-        return () if components is None else components.parameters
+        if components is None:
+            return ()
+        weights = components.weights
+        own = components.parameters
+        return own if weights is None else (*own, weights.given)
 
     def _wrap_parameterwise(self, result: Array, shape: Shape) -> Tensor:
         full = self._backend.xp.broadcast_to(result, shape)
         return Tensor._wrap(read_only(full.astype(self._dtype)))
 
-    def _range(self, name: str) -> Range:
+    def _range(self, name: str) -> AbstractContextManager[Any]:
         """Around each public method: a profiling range, the device made current."""
-        return Range(
-            backends.scope(self._backend),
-            self._backend.range(f"lucid.{self._name}.{name}"),
-        )
+        scope = backends.scope(self._backend)
+        return profile_range(scope, "lucid", type(self).__name__, name)
 
     def _lacks(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"{self._name} does not have {what}.")

@@ -49,12 +49,7 @@ class Layout:
             return array.reshape((math.prod(batch_shape), rest[0], *tail))
 
         if weights is not None:
-            parts = (weights.given, weights.total, weights.shift)
-            given, total, shift = (
-                None if part is None else canonical(part, part.ndim - 1, ())
-                for part in parts
-            )
-            weights = Weights(given, total, shift)
+            weights = weights.map(lambda part: canonical(part, part.ndim - 1, ()))
         ndim = self._ndim - 1
         return Components(
             self.family,

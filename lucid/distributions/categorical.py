@@ -10,7 +10,7 @@ import numpy as np
 
 from lucid._random import Generator
 from lucid._tensor import Tensor
-from lucid.backends.protocol import Array, Backend, Weights
+from lucid.backends.protocol import Array, Backend, Normaliser, Weights
 from lucid.backends.tables import IndexTable
 from lucid.distributions import constraints
 from lucid.distributions._arguments import over_rows, parameter_arrays, read_only
@@ -104,25 +104,29 @@ class Categorical(Distribution):
         return array
 
     def _weights(self) -> Weights:
-        """The weights as given and their normaliser, of the parameter's shape; kept."""
-        found = self.__dict__.get("_cached_weights")
+        """The weights as given and their normaliser, of the parameter's shape."""
+        return Weights.lazy(self._given, "logits" in self._arrays, self._normaliser)
+
+    def _normaliser(self) -> Normaliser:
+        """The weights' total, and the shift of logits; kept."""
+        found = self.__dict__.get("_cached_normaliser")
         if found is None:
-            found = self.__dict__["_cached_weights"] = self._with_normaliser()
+            own = "logits" in self._arrays and self._given.ndim > 1
+            found = self._normaliser_of_rows() if own else self._sums()
+            self.__dict__["_cached_normaliser"] = found
         return found
 
-    def _with_normaliser(self) -> Weights:
+    def _sums(self) -> Normaliser:
         xp, given = self._backend.xp, self._given
-        if "logits" in self._arrays and given.ndim > 1:
-            return self._with_normaliser_of_rows()
         shift = given.max(axis=-1, keepdims=True).astype(np.float64)
         total, logs = xp.empty(shift.shape), "logits" in self._arrays
         for rows in self._row_blocks():  # each in an array of its own, contiguous
             terms = xp.exp(given[rows] - shift[rows]) if logs else given[rows]
             terms = xp.ascontiguousarray(terms)
             total[rows] = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
-        return Weights(given, total, shift if logs else None)
+        return total, shift if logs else None
 
-    def _with_normaliser_of_rows(self) -> Weights:
+    def _normaliser_of_rows(self) -> Normaliser:
         """The total is the reciprocal of the most probable category's probability."""
         xp, count = self._backend.xp, self.num_events
         rows = self._given.reshape(-1, count)
@@ -135,8 +139,7 @@ class Categorical(Distribution):
         shift = rows.reshape(-1)[xp.arange(len(rows)) * count + top].astype(np.float64)
         log_probs = self._backend.categorical_log_prob(rows, top[None], np.float64)
         shape = (*self._given.shape[:-1], 1)
-        total = xp.exp(-log_probs)
-        return Weights(self._given, total.reshape(shape), shift.reshape(shape))
+        return xp.exp(-log_probs).reshape(shape), shift.reshape(shape)
 
     def _log_weights(self) -> Array:
         """Normalised log weights of the parameter's own shape; kept."""
@@ -175,6 +178,10 @@ class Categorical(Distribution):
         self, value: Array, shape: Shape, dtype: np.dtype[Any], out: Array | None
     ) -> Array:
         xp = self._backend.xp
+        if self._given.size == self.num_events:
+            direct = out if value.shape == shape else None
+            found = self._backend.lookup(self._lookup_table(dtype), value, direct)
+            return found if value.shape == shape else xp.broadcast_to(found, shape) + 0
         index = value.astype(np.int64)
         inside = (index == value) & (index >= 0) & (index < self.num_events)
         index = xp.broadcast_to(xp.where(inside, index, -1), shape)
@@ -184,27 +191,30 @@ class Categorical(Distribution):
         return result.astype(dtype, copy=False)
 
     def _log_probs_at(self, index: Array, dtype: np.dtype[Any]) -> Array:
-        """log p of categories, −∞ where the index is −1."""
-        shared = self._given.size == self.num_events
-        batch = 1 if shared else math.prod(self._batch_shape)
+        """log p of categories of a mixture each, −∞ where the index is −1."""
+        batch = math.prod(self._batch_shape)
         rows = index.reshape((index.size // batch if batch else 0, batch))  # [S, B]
-        if "logits" in self._arrays and not shared:
+        if "logits" in self._arrays:
             logits = self._full(self._given).reshape(batch, self.num_events)
             picked = self._backend.categorical_log_prob(logits, rows, dtype)
             return picked.reshape(index.shape)
-        # Normalised once and only gathered here.
         xp = self._backend.xp
-        table = self._given if "probs" in self._arrays else self._log_weights()
-        if not shared:
-            table = self._full(table)
-        table = table.reshape(batch, self.num_events)
+        table = self._full(self._given).reshape(batch, self.num_events)
         picked = table[xp.arange(batch)[None, :], xp.maximum(rows, 0)]
-        if "probs" in self._arrays:
-            total = self._weights().total
-            total = total if shared else xp.broadcast_to(total, (*self._batch_shape, 1))
-            total = total.reshape(batch)
-            picked = xp.log(picked.astype(np.float64) / total)
+        total = xp.broadcast_to(self._weights().total, (*self._batch_shape, 1))
+        picked = xp.log(picked.astype(np.float64) / total.reshape(batch))
         return xp.where(rows >= 0, picked, -np.inf).reshape(index.shape)
+
+    def _lookup_table(self, dtype: np.dtype[Any]) -> Array:
+        """The log probabilities between two −∞ [K + 2]; kept."""
+        tables = self.__dict__.setdefault("_cached_lookup", {})
+        found = tables.get(dtype)
+        if found is None:
+            found = self._backend.xp.full(self.num_events + 2, -np.inf, dtype)
+            with np.errstate(over="ignore"):
+                found[1:-1] = self._log_weights().reshape(-1)
+            tables[dtype] = found
+        return found
 
     def _full(self, array: Array) -> Array:
         """An array [..., K] against the whole batch, as a view."""

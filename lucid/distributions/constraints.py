@@ -16,9 +16,12 @@ import numpy as np
 
 from lucid import backends
 from lucid._tensor import Tensor, asarray
-from lucid.backends.protocol import Array
+from lucid.backends.numpy.threads import run_blocks
+from lucid.backends.protocol import Array, Backend
 
 Predicate = Callable[[Any, Array], Array]
+# What one thread checks at a time, its verdicts in the second-level cache.
+_BLOCK_BYTES = 1 << 20
 
 
 class Constraint:
@@ -43,6 +46,21 @@ class Constraint:
     def holds(self, fn: Any, array: Array) -> Array:
         """The verdicts on a raw array; `fn` is its backend's function namespace."""
         return self._predicate(fn, array)
+
+    def verdict(self, backend: Backend, array: Array) -> Array:
+        """Whether all of a raw array meets it; a large one by threads, in blocks."""
+        bounds = getattr(self._predicate, "args", ())
+        whole = array.ndim <= self.event_ndim or any(np.ndim(_raw(b)) for b in bounds)
+        if whole or backend.type != "cpu" or array.nbytes <= _BLOCK_BYTES:
+            return self.holds(backend.fn, array).all()
+        found: list[Array] = []
+
+        def work(start: int, stop: int) -> None:
+            found.append(self.holds(backend.fn, array[start:stop]).all())
+
+        block = max(1, _BLOCK_BYTES * len(array) // array.nbytes)
+        run_blocks(len(array), block, work)
+        return np.all(found)
 
     def check(self, value: Any) -> Tensor:
         """True for each event of `value` that meets the constraint, as a tensor."""

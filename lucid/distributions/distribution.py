@@ -35,6 +35,10 @@ class Distribution(DistributionBase):
     batch_shape    one distribution for each element
     event_shape    the shape of one draw of one of them
     arg_constraints  the constraint that each parameter must meet
+
+    Parameters are copied at construction. One of more than 2²⁰ elements (2²⁴ on a GPU),
+    as in a mixture density network, is borrowed: it must not be written to as long as
+    the distribution is used.
     """
 
     # ---- densities and probabilities

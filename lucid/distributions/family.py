@@ -50,6 +50,8 @@ class FamilyDistribution(Distribution):
     family_event_ndim: ClassVar[int] = 0
     # Whether pair is −((x − factors[0])·factors[1])².
     family_quadratic: ClassVar[bool] = False
+    # Whether pair falls with |x − factors[0]|·factors[1].
+    family_unimodal: ClassVar[bool] = False
     # A draw that underflows becomes the least normal number of its dtype, not 0.
     draws_above_zero: ClassVar[bool] = False
 
@@ -206,11 +208,13 @@ def check_parameters(
     """
     checked = {name: rules[name] for name in arrays if name in rules}
     with backends.scope(backend):
-        masks = [rule.holds(backend.fn, arrays[n]) for n, rule in checked.items()]
-        verdicts = backend.to_numpy(backend.xp.stack([m.all() for m in masks]))
-    for (name, rule), mask, good in zip(checked.items(), masks, verdicts, strict=True):
-        if not good:
-            raise ValueError(_complaint(owner, backend, name, rule, arrays[name], mask))
+        met = [rule.verdict(backend, arrays[name]) for name, rule in checked.items()]
+        verdicts = backend.to_numpy(backend.xp.stack(met))
+        for (name, rule), good in zip(checked.items(), verdicts, strict=True):
+            if not good:
+                mask = rule.holds(backend.fn, arrays[name])
+                complaint = _complaint(owner, backend, name, rule, arrays[name], mask)
+                raise ValueError(complaint)
 
 
 def _complaint(

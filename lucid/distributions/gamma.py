@@ -10,6 +10,7 @@ from lucid.distributions import _draws, _tails, constraints
 from lucid.distributions._special import (
     HALF_LOG_TWO_PI,
     deviance,
+    log_gamma,
     split_log,
     split_ratio,
     stirling_error,
@@ -68,14 +69,13 @@ class Gamma(FamilyDistribution):
         a = concentration - 1.0
         coarse, fine = split_ratio(fn, a, rate)
         mode = coarse + fine
-        low, high = _MODES
-        peaked = (a > 1.0) & (mode > low) & (mode < high)
+        least, most = _MODES
+        peaked = (a > 1.0) & (mode > least) & (mode < most)
         log_coarse, log_fine = split_log(fn, fn.where(peaked, mode, rate))
-        height = fn.where(
-            peaked,
-            -stirling_error(fn, a) - HALF_LOG_TWO_PI - 0.5 * fn.log(abs(a)),
-            -fn.gammaln(concentration),
-        )
+        log_a = fn.log(abs(a))
+        tall = -stirling_error(fn, a) - HALF_LOG_TWO_PI - 0.5 * log_a
+        low = fn.where(a > 1.0, a - a * log_a + tall, -log_gamma(fn, concentration))
+        height = fn.where(peaked, tall, low)
         return (
             fn.where(peaked, coarse, 0.0),
             fn.where(peaked, fine, 0.0),

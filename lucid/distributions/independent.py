@@ -80,11 +80,9 @@ class Independent(Distribution):
         """The base's support, in every element of the event."""
         return constraints.independent(self._base.support, self._ndims)
 
-    def _log_prob(
-        self, value: Array, shape: Shape, dtype: np.dtype[Any], out: Array | None
+    def _log_prob_in_parts(
+        self, value: Array, shape: Shape, dtype: np.dtype[Any]
     ) -> Array:
-        if self._density() is not None:
-            return super()._log_prob(value, shape, dtype, out)
         inner = shape + self._reinterpreted
         parts = self._base._log_prob(value, inner, dtype, None)
         return parts.reshape(inner).sum(axis=self._reinterpreted_axes)

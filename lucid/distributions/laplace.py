@@ -21,6 +21,7 @@ class Laplace(FamilyDistribution):
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    family_unimodal = True
     loc = Parameter()
     scale = Parameter()
 

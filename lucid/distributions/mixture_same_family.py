@@ -280,12 +280,9 @@ class MixtureSameFamily(MixtureFormulas):
 
     # ---- the formulas behind the public methods
 
-    def _log_prob(
-        self, value: Array, shape: Shape, dtype: np.dtype[Any], out: Array | None
+    def _log_prob_in_parts(
+        self, value: Array, shape: Shape, dtype: np.dtype[Any]
     ) -> Array:
-        if self._density() is not None:
-            return super()._log_prob(value, shape, dtype, out)
-
         def block(part: Self, rows: Array) -> tuple[Array]:
             return (part._log_sum_exp(part._joint(rows, dtype)),)
 

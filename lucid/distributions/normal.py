@@ -24,6 +24,7 @@ class Normal(FamilyDistribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     family_quadratic = True
+    family_unimodal = True
     loc = Parameter()
     scale = Parameter()
 

@@ -58,7 +58,7 @@ class StudentT(FamilyDistribution):
         step = fn.ldexp(0.5, exponent)
         ratio = log_gamma_half_ratio(fn, 0.5 * df)
         constant = unit * (ratio - HALF_LOG_TWO_PI - fn.log(scale))
-        rest = 1.0 / ((scale * step) ** 2 * df)
+        rest = 1.0 / (fn.square(scale * step) * df)
         return loc, step, rest, (0.5 * unit) * (df + 1.0), constant
 
     @staticmethod

@@ -62,6 +62,12 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
                 yield kernels.mixture_small(family, dtype, count)
         if kernels.quadratic(family):
             yield kernels.mixture_order(family, dtype)
+            yield kernels.cell_windows(family, dtype)
+            for r in dict.fromkeys(kernels.compiled_rows(family, dtype, 1)):
+                yield from (
+                    kernels.mixture_cells(family, dtype, r, p)
+                    for p in polynomials(family, dtype, 1)
+                )
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
@@ -78,6 +84,8 @@ def of_none() -> Iterator[Spec]:
         yield kernels.mvn_mixture(dtype)
         yield kernels.mvn_merge(dtype)
         yield kernels.mixture_shift(dtype)
+        yield kernels.cell_count(dtype)
+        yield kernels.cell_sort(dtype)
         yield kernels.mvn_mode(dtype)
         yield kernels.categorical_gather(dtype)
         yield kernels.mvn_draw(dtype, dtype)

@@ -9,6 +9,7 @@ import pytest
 from on_host import CPU, F16, F32, F64, KEY, mixture, parameters, values
 
 from lucid import backends
+from lucid.backends.cupy import choice
 from lucid.backends.protocol import Components, Weights
 from lucid.distributions import Normal
 
@@ -109,3 +110,53 @@ def test_nothing_is_kept_that_a_graph_only_recorded(gpu, random):
     assert not components.prepared
     found = gpu.mixture_log_prob(components, value, F32)
     np.testing.assert_array_equal(gpu.to_numpy(found), expected)
+
+
+@pytest.fixture
+def apart(gpu, random) -> tuple[Any, Any, Any]:
+    """Components that lie apart, where they are and on the device; and rows there."""
+    loc = (30 * random.normal(size=(1, 4096, 1))).astype(F32)
+    scale = random.uniform(0.5, 2, (1, 4096, 1)).astype(F32)
+    scale[0, 7] = 1e5
+    weights = Weights.normalised(random.normal(size=(1, 4096)))
+    components = Components(Normal, (loc, scale), weights, 1)
+    value = (31 * random.normal(size=(700_001, 1, 1))).astype(F32)
+    value[:5, 0, 0] = np.nan, np.inf, -np.inf, 1e6, -3e5
+    return components, on(gpu, components), value
+
+
+def test_windows_change_nothing_but_the_time(gpu, apart):
+    components, here, value = apart
+    given = gpu.asarray(value)
+    found = gpu.to_numpy(gpu.mixture_log_prob(here, given, F32))
+    assert any(key[0] == "windows" for key in here.prepared)  # chosen by itself
+    plain = {"kernel": "fixed", "rows": 8, "polynomials": 0, "ordered": True}
+    with choice.force(**plain):
+        every = gpu.to_numpy(gpu.mixture_log_prob(here, given, F32))
+    few = 64 * np.finfo(F32).eps
+    np.testing.assert_allclose(found, every, rtol=few, atol=few)
+    some = slice(0, None, 350)
+    expected = CPU.mixture_log_prob(components, value[some], F32)
+    np.testing.assert_allclose(found[some], expected, rtol=few, atol=few)
+
+
+def test_windows_leave_a_row_its_bits(gpu, apart):
+    """Whatever rows stand beside it, in whatever order, recorded or not."""
+    _, here, value = apart
+    given = gpu.asarray(value)
+    out = gpu.xp.empty(value.shape[:2], F32)
+    expected = gpu.to_numpy(gpu.mixture_log_prob(here, given, F32, out)).copy()
+    for rows in (slice(None, None, -1), slice(100_000, None)):
+        part = gpu.xp.ascontiguousarray(given[rows])
+        found = gpu.to_numpy(gpu.mixture_log_prob(here, part, F32))
+        np.testing.assert_array_equal(found, expected[rows])
+    with gpu.xp.cuda.Stream(non_blocking=True) as stream:
+        gpu.mixture_log_prob(here, given, F32, out)
+        stream.synchronize()
+        stream.begin_capture()
+        gpu.mixture_log_prob(here, given, F32, out)
+        graph = stream.end_capture()
+        out[...] = 0
+        graph.launch(stream)
+        stream.synchronize()
+    np.testing.assert_array_equal(gpu.to_numpy(out), expected)

@@ -6,6 +6,8 @@ kernel computes is tested closer to it; here the shapes and strides are the poin
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from on_host import (
@@ -220,6 +222,26 @@ def test_what_is_prepared_is_kept(backend, random):
     assert [name.split("_")[1] for name in names] == ["prepare", "mixture", "mixture"]
 
 
+def test_each_shape_has_launches_of_its_own(backend, random):
+    """Those of the last call are kept, and serve its shape alone."""
+    backend._device.multiprocessors = 1
+    components = mixture(random, Normal, 1, 2500, 1)
+    for rows in (5, 5, 700, 700, 5):
+        backend._device.launches.clear()
+        names = same_mixture(backend, components, values(random, Normal, (rows, 1, 1)))
+        assert ("merge" in names[-1]) == (rows == 5)
+
+
+def test_a_forced_choice_is_not_kept(backend, random):
+    components = mixture(random, Normal, 1, 5, 1)
+    value = values(random, Normal, (40, 1, 1))
+    small = choice.force(kernel="small", rows=4)
+    for forced in (False, True, False):
+        with small if forced else nullcontext():
+            names = same_mixture(backend, components, value)
+        assert ("small" in names[-1]) == forced
+
+
 def test_dtypes_of_parameters_and_result(backend, random):
     value = values(random, Normal, (9, 1, 1), F64)
     for source in (F32, F64, np.dtype("float16")):
@@ -263,6 +285,23 @@ def test_the_most_probable_component(backend, random, sets, event):
     assert index.dtype == np.int64
     np.testing.assert_array_equal(index, expected)
     agree(log_posterior, expected_log)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint64", "float32"])
+def test_what_is_looked_up(backend, kind):
+    table = np.array([-np.inf, 1.0, 2.0, 3.0, -np.inf], F32)
+    value = np.array([[0, 2, 3], [1, 100, 5]], kind)
+    if kind == "uint64":
+        value[1, 1:] = 2**63, 2**64 - 1
+    if kind == "float32":
+        value[1, 1:] = np.nan, 0.5
+    out = np.empty(value.shape, F32)
+    with np.errstate(invalid="ignore"):  # a GPU says nothing of a NaN made an integer
+        found = backend.lookup(table, value)
+        assert backend.lookup(table, value, out) is out
+    assert found.dtype == F32
+    np.testing.assert_array_equal(found, CPU.lookup(table, value))
+    np.testing.assert_array_equal(out, found)
 
 
 @pytest.mark.parametrize(("sets", "event"), [(1, 5), (3, 5), (1, 37)])

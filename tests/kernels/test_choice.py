@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from lucid.backends.cupy.choice import Choice, choose, force
+from lucid.backends.cupy.choice import (
+    Choice,
+    cells_of,
+    choose,
+    force,
+    may_have_cells,
+)
 
 
 def chosen(**given: Any) -> Choice:
@@ -86,3 +92,41 @@ def test_a_choice_can_be_forced():
         assert chosen().kernel == "lazy"
         assert chosen().rows == 1
     assert chosen().kernel == "fixed"
+
+
+def test_narrow_windows_are_used():
+    large = {"samples": 4_000_000, "count": 4096}
+    assert chosen(**large, width=0.6) == Choice("cells", rows=8, polynomials=2)
+    assert chosen(**large, width=0.61).kernel == "fixed"
+    assert chosen(**large, width=0.3, dtype="float64") == Choice("cells", rows=2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"count": 1023}, {"count": 2**20 + 1}, {"event": 2}, {"family": "Laplace"}],
+)
+def test_windows_that_are_not_asked_for(given):
+    assert chosen(**{"count": 4096, **given}, width=0.1).kernel != "cells"
+
+
+def test_blocks_of_one_cell_are_filled():
+    """Half a block of each cell stays empty: smaller ones where rows are few."""
+    assert cells_of(4096) == 255
+    filled = 2 * 255 * 128
+    assert chosen(samples=8 * filled, count=65536, width=0.1).rows == 8
+    few = chosen(samples=8 * filled - 1, count=65536, width=0.1)
+    assert few == Choice("cells", rows=1, polynomials=2)
+    assert chosen(samples=filled - 1, count=65536, width=0.1).kernel != "cells"
+
+
+def test_windows_hold_little_memory():
+    for count in (1024, 2**17, 2**20):
+        assert cells_of(count) * count <= 2**25
+    assert cells_of(2**20) == 32
+
+
+def test_what_is_forced_is_not_asked_for():
+    size = ("Normal", "float32", 4_000_000, 1, 4096, 1)
+    assert may_have_cells(*size)
+    with force(kernel="fixed"):
+        assert not may_have_cells(*size)

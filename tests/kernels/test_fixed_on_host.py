@@ -211,7 +211,10 @@ def test_order(host: Host):
     ("kept", "broken"),
     [
         ("known.least && ", "T(0) && "),  # accepts what lost terms
-        ("refused.add(r *", "if (false) refused.add(r *"),  # forgets the row
+        (
+            "block.refused.add(r *",
+            "if (false) block.refused.add(r *",
+        ),  # forgets the row
     ],
 )
 def test_a_missing_fallback_shows(kept, broken, tmp_path_factory):

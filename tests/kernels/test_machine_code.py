@@ -62,6 +62,18 @@ def test_a_tile_of_near_components_is_one_loop(polynomials, arch):
 
 
 @every_architecture
+@pytest.mark.parametrize("polynomials", kernels.POLYNOMIALS)
+def test_a_pair_under_a_window_costs_no_more(polynomials, arch):
+    """What tells windows apart is outside of the loop over a tile."""
+    plain = kernels.mixture_fixed("Normal", "float32", 1, 8, polynomials)
+    cells = kernels.mixture_cells("Normal", "float32", 8, polynomials)
+    loops = [busiest(spec, arch, "MUFU.EX2") for spec in (plain, cells)]
+    for opcode in ("MUFU", "FFMA|FADD|FMUL", "LDS", "BRA", "LDG|LDL|STL"):
+        assert loops[0].count(opcode) == loops[1].count(opcode)
+    assert abs(len(loops[0].instructions) - len(loops[1].instructions)) <= 8
+
+
+@every_architecture
 def test_a_pair_in_float64_takes_eleven_operations(arch):
     loop = busiest(kernels.mixture_fixed("Normal", "float64", 1, 2), arch, "DFMA")
     pairs = kernels.FIXED_TILE * 2

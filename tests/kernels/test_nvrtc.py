@@ -48,6 +48,12 @@ def hot() -> list[Spec]:
     for dtype in ("float32", "float64"):
         few_rows = kernels.compiled_rows("Normal", dtype, 1)[-1]
         chosen.append(kernels.mixture("Normal", dtype, 1, few_rows))
+        chosen += [kernels.cell_count(dtype), kernels.cell_sort(dtype)]
+        chosen += [
+            kernels.mixture_cells("Normal", dtype, rows, p)
+            for rows in kernels.compiled_rows("Normal", dtype, 1)
+            for p in polynomials("Normal", dtype, 1)
+        ]
         for event in EVENT_SIZES:
             for rows in kernels.compiled_rows("Normal", dtype, event)[:1]:
                 chosen.append(kernels.mixture("Normal", dtype, event, rows))

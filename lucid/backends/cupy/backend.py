@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from lucid.backends.cupy import categorical, draws, kernels, mixture
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import readable
 from lucid.backends.cupy.staging import Pipeline, Results, Work
-from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Components, FamilyType
 
 
@@ -60,10 +58,6 @@ class CupyBackend:
         """A copy in the host's memory."""
         with self._device.current():
             return self._device.to_numpy(array)
-
-    def range(self, name: str) -> AbstractContextManager[Any]:
-        """A profiling range around one public call."""
-        return profile_range(name)
 
     def map_blocks(
         self, work: Work, blocks: Iterable[Array], dtype: Any
@@ -131,6 +125,16 @@ class CupyBackend:
                 result,
             )
             return result
+
+    def lookup(self, table: Array, value: Array, out: Array | None = None) -> Array:
+        """table[value + 1]; the table's ends where there is none."""
+        with self._device.current():
+            index = value.astype("int64")
+            place = self.xp.clip(index, -1, table.size - 2) + 1
+            found = table[self.xp.where(index == value, place, 0)]
+            if value.dtype.kind == "f":
+                found = self.xp.where(self.xp.isnan(value), np.nan, found)
+            return _finish(found, found if out is None else out)
 
     def draw(
         self,

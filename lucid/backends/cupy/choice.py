@@ -18,6 +18,14 @@ THREADS = 128
 _WORTH_A_LAUNCH = 1 << 24
 # Ordering counts, for each component, those before it: half a millisecond at the most.
 _MOST_COMPARISONS = 1 << 32
+# A row sorted by its cell is read, written and read again at places apart from each
+# other: some 90 bytes at 4.3e12 bytes/s, 21 ps, the time of 75 pairs at 3.5e12/s; the
+# launches around it take the time of 4e7 pairs. Windows of 0.6 of 1024 components save
+# 400 pairs of a row, and so 1e8 of so many pairs.
+_WIDEST_WINDOW, _FEWEST_FOR_CELLS, _WORTH_SORTING = 0.6, 1024, 1 << 28
+# Windows of all cells together, as numbers of components: 128 MiB at the most. So cells
+# become fewer beyond 2¹⁷ components, and too few to be of use beyond 2²⁰.
+_MOST_LISTED, _MOST_FOR_CELLS = 1 << 25, 1 << 20
 # A multiprocessor of these does 8 or fewer multiply-adds in the time of an exponential
 # (half as many multiply-add lanes, or twice the exponentials): nothing to gain there.
 _EXPONENTIALS_ARE_CHEAP = ((7, 5), (8, 0), (10, 3))
@@ -33,7 +41,7 @@ class Choice:
     ordered      whether components are put in the order of their loc
     """
 
-    kernel: Literal["small", "fixed", "lazy", "diagonal"]
+    kernel: Literal["small", "fixed", "cells", "lazy", "diagonal"]
     rows: int = 1
     splits: int = 1
     polynomials: int = 0
@@ -66,6 +74,11 @@ def force(**fields: Any) -> Iterator[None]:
         _forced.reset(token)
 
 
+def forced() -> dict[str, Any]:
+    """The fields that `force` gives a choice here and now."""
+    return _forced.get() or {}
+
+
 def choose(
     family: str,
     dtype: str,
@@ -75,12 +88,53 @@ def choose(
     event: int,
     multiprocessors: int,
     capability: tuple[int, int],
+    width: float = 1.0,
 ) -> Choice:
-    """The kernel for values [samples, batch, event] under `count` components each."""
+    """The kernel for values [samples, batch, event] under `count` components each.
+
+    width   the mean window of cells.py, where `may_have_cells` asks for it
+    """
     chosen = _choose(
-        family, dtype, samples, batch, count, event, multiprocessors, capability
+        family, dtype, samples, batch, count, event, multiprocessors, capability, width
     )
-    return dataclasses.replace(chosen, **(_forced.get() or {}))
+    return dataclasses.replace(chosen, **forced())
+
+
+def cells_of(count: int) -> int:
+    """Into how many cells `count` components cut the line."""
+    return max(2, min(kernels.MOST_CELLS, _MOST_LISTED // count))
+
+
+def may_have_cells(
+    family: str, dtype: str, samples: int, batch: int, count: int, event: int
+) -> bool:
+    """Whether windows could pay, so that it is worth to find them."""
+    if "kernel" in forced():
+        return False
+    return bool(_cell_rows(family, dtype, samples, batch, count, event))
+
+
+def _cell_rows(
+    family: str, dtype: str, samples: int, batch: int, count: int, event: int
+) -> int:
+    """Rows a thread for blocks of one cell; 0 where cells cannot pay."""
+    if not (event == batch == 1 and kernels.quadratic(family)):
+        return 0
+    if not _FEWEST_FOR_CELLS <= count <= _MOST_FOR_CELLS:
+        return 0
+    if samples * count < _WORTH_SORTING:
+        return 0
+    # Half a block of each cell stays empty: a quarter of the rows at the most.
+    for rows in kernels.compiled_rows(family, dtype, event):
+        if samples >= 2 * cells_of(count) * THREADS * rows:
+            return rows
+    return 0
+
+
+def _polynomials(dtype: str, short: bool, capability: tuple[int, int]) -> int:
+    # Longer pairs leave the exponential unit waiting anyway; float64 has none.
+    gain = short and dtype == "float32" and capability not in _EXPONENTIALS_ARE_CHEAP
+    return kernels.POLYNOMIALS[-1] if gain else 0
 
 
 def _choose(
@@ -92,6 +146,7 @@ def _choose(
     event: int,
     multiprocessors: int,
     capability: tuple[int, int],
+    width: float,
 ) -> Choice:
     def parts(rows: int) -> int:
         blocks = ceil_divide(samples, rows) * min(batch, MOST_BLOCKS_YZ)
@@ -101,6 +156,11 @@ def _choose(
     if not compiled:
         # Events too long for registers are staged a few elements at a time.
         return Choice("diagonal", splits=parts(Choice("diagonal").block_rows))
+    short = event == 1 and kernels.words(family) <= 2
+    polynomials = _polynomials(dtype, short, capability)
+    cell_rows = _cell_rows(family, dtype, samples, batch, count, event)
+    if cell_rows and width <= _WIDEST_WINDOW:
+        return Choice("cells", cell_rows, polynomials=polynomials)
     # Rows share each load of a component, so many rows a thread are better, once the
     # blocks still suffice for the whole device.
     rows = compiled[0]
@@ -114,17 +174,13 @@ def _choose(
     if samples < THREADS or samples * batch * count < _WORTH_A_LAUNCH:
         # A mixture's shift is found once, by a launch and a block of its own.
         return Choice("lazy", rows)
-    short = event == 1 and kernels.words(family) <= 2
     if short and batch == 1 and count <= kernels.MOST_SMALL:
         # Here a row's own work is the most of it: components in registers leave less.
         return Choice("small", rows=4)
     return Choice(
         "fixed",
         rows,
-        polynomials=kernels.POLYNOMIALS[-1]
-        # Longer pairs leave the exponential unit waiting anyway; float64 has none.
-        if short and dtype == "float32" and capability not in _EXPONENTIALS_ARE_CHEAP
-        else 0,
+        polynomials=polynomials,
         ordered=event == 1
         and kernels.quadratic(family)
         # One tile at least, that would otherwise reach over the whole mixture.

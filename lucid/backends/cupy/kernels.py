@@ -30,6 +30,9 @@ FIXED_TILE = 18
 POLYNOMIALS = (0, 2)
 # Components that a thread holds in registers, all of them.
 MOST_SMALL = 16
+# Of kernels/cells.cuh: cells with a window, and rows that a block sorts.
+MOST_CELLS = 255
+SORT_ROWS = 4096
 
 
 @functools.cache
@@ -227,6 +230,38 @@ def mixture_order(family: str, dtype: str) -> Raw:
     name = _label("mixture_order", family, dtype)
     headers = (header(family), "mixture_order.cuh")
     return _raw("MIXTURE_ORDER", headers, name, family, element(dtype))
+
+
+@functools.cache
+def mixture_cells(family: str, dtype: str, rows: int, polynomials: int = 0) -> Raw:
+    """Rows that were sorted by cell, over the window of each cell."""
+    name = _label("mixture_cells", family, dtype, f"rows{rows}")
+    name += f"_polynomials{polynomials}" if polynomials else ""
+    headers = (header(family), "mixture_cells.cuh")
+    arguments = (family, element(dtype), rows, polynomials)
+    return _raw("MIXTURE_CELLS", headers, name, *arguments)
+
+
+@functools.cache
+def cell_windows(family: str, dtype: str) -> Raw:
+    """The components that matter in each cell."""
+    name = _label("cell_windows", family, dtype)
+    headers = (header(family), "cells.cuh")
+    return _raw("CELL_WINDOWS", headers, name, family, element(dtype))
+
+
+@functools.cache
+def cell_count(dtype: str) -> Raw:
+    """The rows of each cell counted."""
+    name = f"lucid_cell_count_{dtype}"
+    return _raw("CELL_COUNT", ("cells.cuh",), name, element(dtype))
+
+
+@functools.cache
+def cell_sort(dtype: str) -> Raw:
+    """The numbers of the rows, cell by cell."""
+    name = f"lucid_cell_sort_{dtype}"
+    return _raw("CELL_SORT", ("cells.cuh",), name, element(dtype))
 
 
 @functools.cache

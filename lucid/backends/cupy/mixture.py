@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lucid.backends.cupy import kernels, multivariate_normal
-from lucid.backends.cupy.choice import choose
-from lucid.backends.cupy.device import CudaDevice
+import numpy as np
+
+from lucid.backends.cupy import cells, kernels, multivariate_normal
+from lucid.backends.cupy.choice import choose, forced, may_have_cells
+from lucid.backends.cupy.device import CudaDevice, Kept, Size
 from lucid.backends.cupy.launch import (
     MOST_BLOCKS,
     MOST_BLOCKS_YZ,
@@ -21,6 +23,7 @@ from lucid.backends.cupy.launch import (
     strides,
     views,
 )
+from lucid.backends.cupy.specs import Raw
 from lucid.backends.protocol import Array, Components, Weights
 
 # With fewer values than this for each mixture, as in a density network, factors would
@@ -47,24 +50,65 @@ class Known:
     shifts: Array
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Merge:
+    """The launch that makes one of a sum in parts, each a block's share of components.
+
+    elements  of the parts together
+    sizes     what the kernel takes behind the result
+    """
+
+    spec: Raw
+    grid: Size
+    elements: int
+    parts: np.int64
+    sizes: tuple[np.int64, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """All that the launch for values of one shape takes beside values and results.
+
+    known  what the kernel takes of the components, behind the values
+    sizes  what it takes behind the result, and behind the parts of it
+    """
+
+    shape: Size
+    spec: Raw
+    grid: Size
+    block: Size
+    known: tuple[Array, ...]
+    sizes: tuple[np.int64 | None, ...]
+    merge: Merge | None = None
+
+    def launch(self, device: CudaDevice, value: Array, out: Array) -> None:
+        """Fill `out` from values."""
+        inputs, merge = (value, *self.known), self.merge
+        if merge is None:
+            arguments = (*inputs, out, *self.sizes)
+            device.launch(self.spec, self.grid, self.block, arguments)
+            return
+        parts = device.xp.empty(merge.elements, out.dtype)
+        arguments = (*inputs, out, parts, *self.sizes)
+        device.launch(self.spec, self.grid, self.block, arguments)
+        arguments = (*inputs, parts, merge.parts, out, *merge.sizes)
+        device.launch(merge.spec, merge.grid, (128,), arguments)
+
+
 def log_prob(
     device: CudaDevice, components: Components, value: Array, dtype: Any, out: Array
 ) -> None:
     """Fill `out` [S, B] with the log density of values [S, B, D], both contiguous."""
-    samples, batch, event = value.shape
-    if samples * batch == 0:
+    if value.shape[0] * value.shape[1] == 0:
         return
     if components.family.family_event_ndim == 1:
         multivariate_normal.log_prob(device, components, value, dtype, out)
-    elif parameter_sets(components) == 1:
-        # Shared parameters: all rows are values of one mixture.
-        _prepared_log_prob(
-            device, components, value, dtype, out, samples * batch, 1, event
-        )
-    elif samples < _FEW_VALUES:
+        return
+    plan = _plan(device, components, value.shape, dtype)
+    if plan is None:
         _per_row_log_prob(device, components, value, dtype, out)
     else:
-        _prepared_log_prob(device, components, value, dtype, out, samples, batch, event)
+        plan.launch(device, value, out)
 
 
 def mode(
@@ -105,7 +149,7 @@ def prepare(device: CudaDevice, components: Components, dtype: Any) -> Prepared:
 
     if size > MOST_KEPT:
         return build()
-    result: Prepared = device.kept(components, ("factors", dtype.name), build)
+    result: Prepared = device.kept(components, ("factors", dtype), build)
     return result
 
 
@@ -156,62 +200,78 @@ def _known(
 
     if prepared.factors.size > MOST_KEPT * kernels.words(family):
         return build()
-    key = ("shifts", dtype.name, "ordered" if ordered else "as given")
+    key = ("shifts", dtype, "ordered" if ordered else "as given")
     result: Known = device.kept(components, key, build)
     return result
 
 
-def _prepared_log_prob(
-    device: CudaDevice,
-    components: Components,
-    value: Array,
-    dtype: Any,
-    out: Array,
-    samples: int,
-    batch: int,
-    event: int,
-) -> None:
-    family, count = components.family.__name__, components.count
-    chosen = choose(
-        family, dtype.name, samples, batch, count, event,
-        device.multiprocessors, device.capability,
-    )  # fmt: skip
-    rows, parts = chosen.rows, chosen.splits
-    grid: tuple[int, ...]
-    grid = (ceil_divide(samples, chosen.block_rows), min(batch, MOST_BLOCKS_YZ))
-    sizes = int64(samples, batch, count)
-    arguments: tuple[Any, ...]
+def _plan(
+    device: CudaDevice, components: Components, shape: Size, dtype: Any
+) -> Plan | cells.Plan | None:
+    """The plan for values [S, B, D]; None where parameters are used as they are.
+
+    That of the last call is kept: most calls have the shape of the one before.
+    """
+    key = "plan", dtype, device.index
+    kept: Kept | None = components.prepared.get(key)
+    if kept is not None and kept.value.shape == shape and not forced():
+        found: Plan | cells.Plan = device.ready(kept)
+        return found
+    sets = parameter_sets(components)
+    if sets > 1 and shape[0] < _FEW_VALUES:
+        return None
+    plan = _new_plan(device, components, shape, dtype, sets)
+    few = sets * components.count * shape[2] <= MOST_KEPT
+    if few and not forced() and not device.capturing():
+        components.prepared[key] = Kept(plan, device.record())
+    return plan
+
+
+def _new_plan(
+    device: CudaDevice, components: Components, shape: Size, dtype: Any, sets: int
+) -> Plan | cells.Plan:
+    samples, batch, event = shape
+    if sets == 1:  # all rows are values of one mixture
+        samples, batch = samples * batch, 1
+    family, count, kind = components.family.__name__, components.count, dtype.name
+    size, width = (samples, batch, count, event), 1.0
+    if may_have_cells(family, kind, *size):
+        prepared = prepare(device, components, dtype)
+        width = cells.width(device, components, prepared, dtype)
+    here = device.multiprocessors, device.capability
+    chosen = choose(family, kind, *size, *here, width)
+    if chosen.kernel == "cells":
+        prepared = prepare(device, components, dtype)
+        return cells.plan(device, components, prepared, shape, dtype, chosen)
+    grid: Size = (ceil_divide(samples, chosen.block_rows), min(batch, MOST_BLOCKS_YZ))
+    block, sizes = (chosen.threads,), int64(samples, batch, count)
     if chosen.kernel in ("small", "fixed"):
-        known = _known(device, components, dtype, chosen.ordered)
-        arguments = (value, known.factors, known.constants, known.shifts, out)
+        made = _known(device, components, dtype, chosen.ordered)
+        known: tuple[Array, ...] = (made.factors, made.constants, made.shifts)
         if chosen.kernel == "small":
-            spec = kernels.mixture_small(family, dtype.name, count)
+            spec = kernels.mixture_small(family, kind, count)
             grid = (min(grid[0], _BLOCKS_THAT_STAY * device.multiprocessors),)
-            arguments = (*arguments, *int64(samples))
-            device.launch(spec, grid, (chosen.threads,), arguments)
-            return
-        spec = kernels.mixture_fixed(
-            family, dtype.name, event, rows, chosen.polynomials
-        )
-        device.launch(spec, grid, (chosen.threads,), (*arguments, *sizes))
-        return
+            return Plan(shape, spec, grid, block, known, int64(samples))
+        rows, polynomials = chosen.rows, chosen.polynomials
+        spec = kernels.mixture_fixed(family, kind, event, rows, polynomials)
+        return Plan(shape, spec, grid, block, known, sizes)
     prepared = prepare(device, components, dtype)
-    partials = None
-    if parts > 1:
-        partials = device.xp.empty(parts * samples * batch * 2, dtype)
-    inputs = (value, prepared.factors, prepared.constants)
-    arguments = (*inputs, out, partials, *sizes)
+    known, parts = (prepared.factors, prepared.constants), chosen.splits
+    grid, with_event = (*grid, parts), (*sizes, np.int64(event))
     if chosen.kernel == "lazy":
-        spec = kernels.mixture(family, dtype.name, event, rows)
+        spec = kernels.mixture(family, kind, event, chosen.rows)
     else:
-        spec = kernels.mixture_diagonal(family, dtype.name)
-        arguments = (*arguments, *int64(event))
-    device.launch(spec, (*grid, parts), (chosen.threads,), arguments)
-    if parts > 1:
-        arguments = (*inputs, partials, *int64(parts), out, *sizes, *int64(event))
-        merge = kernels.mixture_merge(family, dtype.name)
-        blocks = ceil_divide(samples * batch, 128)
-        device.launch(merge, (blocks,), (128,), arguments)
+        spec, sizes = kernels.mixture_diagonal(family, kind), with_event
+    if parts == 1:
+        return Plan(shape, spec, grid, block, known, (None, *sizes))
+    merge = Merge(
+        kernels.mixture_merge(family, kind),
+        (ceil_divide(samples * batch, 128),),
+        parts * samples * batch * 2,
+        np.int64(parts),
+        with_event,
+    )
+    return Plan(shape, spec, grid, block, known, sizes, merge)
 
 
 def _per_row_log_prob(

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numpy.program import Node, Tracer
-from lucid.backends.protocol import Family
+from lucid.backends.protocol import Array, Family
 
 # What stands for a ufunc; any other is called by its own name on scalars. `maximum`,
-# `minimum`, `log` and `log1p` are those of loops/arithmetic.py, which vectorise.
+# `minimum`, `floor`, `log` and `log1p` are those of loops/arithmetic.py, which
+# vectorise.
 _TEXT = {
     "add": "{} + {}",
     "subtract": "{} - {}",
@@ -38,9 +39,16 @@ _TEXT = {
     "where": "{1} if {0} else {2}",
     "maximum": "maximum({}, {})",
     "minimum": "minimum({}, {})",
+    "floor": "floor({})",
     "log": "log({})",
     "log1p": "log1p({})",
+    "mantissa": "mantissa({})",
+    "exponent": "exponent({})",
+    "ldexp": "ldexp({}, {})",
 }
+# What is right to a rounding or two; so many of them keep a float32 within its promise.
+_IN_CHAINS = {np.add, np.subtract, np.multiply, np.divide, np.negative, np.log}
+_LONGEST_CHAIN = 3
 _ON_MASKS = {"logical_and", "logical_or", "logical_not"}
 
 
@@ -62,7 +70,7 @@ def family_text(family: type[Family], terms: int, factors: int) -> str:
             "factors, k, d",
             [f"factors[k, d, {i}]" for i in range(factors)],
         ),
-        _getter("factors_at", "f, k", [f"f[{i}, k]" for i in range(factors)]),
+        _getter("factors_at", "f, j, r", [f"f[{i}, j, r]" for i in range(factors)]),
         "def pair(row, factors):",
         *([f"    {', '.join(rows)}, = row"] if rows else []),
         *([f"    {', '.join(own)}, = factors"] if own else []),
@@ -72,29 +80,78 @@ def family_text(family: type[Family], terms: int, factors: int) -> str:
     return "\n".join(parts) + "\n"
 
 
+def limited_text(negative: bool) -> str:
+    """`limited` of a family, whose pair may be known to be 0 at most."""
+    lines = [
+        "def limited(y, least, most):",
+        *([] if negative else ["    y = most if y > most else y"]),
+        "    return least if y < least else y",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def prepare_text(family: type[Family], parameters: int, unit: float) -> str:
     """`prepare` of a family as a function of one component's parameters."""
-    names = [f"p{i}" for i in range(parameters)]
-    leaves = [Node(None, (name,)) for name in names]
-    roots = _traced(family.prepare, _OfParameters(), unit, *leaves)
-    lines, results = _statements(*roots)
+
+    def formula(fn: Any, *own: Node) -> Any:
+        return family.prepare(fn, unit, *own)
+
+    text, results = formula_text("prepare", parameters, formula)
     parts = [
-        f"def prepare({', '.join(names)}):",
-        *(f"    {line}" for line in lines),
-        f"    return ({', '.join(results)},)",
+        text,
         _getter(
             "parameters_of",
-            "p, r, k",
-            [f"real(p[{i}, r, k])" for i in range(parameters)],
+            "p, j, r",
+            [f"real(p[{i}, j, r])" for i in range(parameters)],
         ),
-        "def keep_factors(factors, k, found, dead):",
+        "def keep_factors(factors, j, r, found, dead):",
         *(
-            f"    factors[{i}, k] = 0.0 if dead else found[{i}]"
-            for i in range(len(results) - 1)
+            f"    factors[{i}, j, r] = real(0.0) if dead else found[{i}]"
+            for i in range(results - 1)
         ),
         "    return",
     ]
     return "\n".join(parts) + "\n"
+
+
+def formula_text(
+    name: str, arguments: int, formula: Callable[..., Any]
+) -> tuple[str, int]:
+    """A function of scalars that gives a tuple, as formula(fn, …) does, and its length.
+
+    For what belongs to one component or one value alone.
+    """
+    names = [f"p{i}" for i in range(arguments)]
+    roots = _traced(formula, _OfOneSide(), *(Node(None, (own,)) for own in names))
+    lines, results = _statements(*roots)
+    parts = [
+        f"def {name}({', '.join(names)}):",
+        "    inlined()",
+        *(f"    {line}" for line in lines),
+        f"    return ({', '.join(results)},)",
+    ]
+    return "\n".join(parts) + "\n", len(results)
+
+
+def is_short(family: type[Family], parameters: int, unit: float) -> bool:
+    """Whether `prepare` is right to a few roundings in any dtype.
+
+    So it is where each result is a chain of few operators from one parameter: nothing
+    cancels then.
+    """
+    leaves = [Node(None, (f"p{i}",)) for i in range(parameters)]
+    roots = _traced(family.prepare, _OfOneSide(), unit, *leaves)
+
+    def length(value: Any) -> float:
+        """Of the chain; infinite where it is none."""
+        if not isinstance(value, Node) or value.function is None:
+            return 0
+        before = [arg for arg in value.args if isinstance(arg, Node)]
+        if len(before) > 1 or value.function not in _IN_CHAINS:
+            return math.inf
+        return 1 + length(before[0])
+
+    return all(length(root) <= _LONGEST_CHAIN for root in roots)
 
 
 def _traced(formula: Callable[..., Any], *args: Any) -> Any:
@@ -105,8 +162,59 @@ def _traced(formula: Callable[..., Any], *args: Any) -> Any:
         raise FormulaError(str(error)) from error
 
 
-class _OfParameters(Tracer):
-    """What `prepare` may ask for besides: arrays of one number."""
+def _traced_or_not(
+    traced: Callable[..., Any], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that is traced where one of its arguments is."""
+
+    def call(*args: Any) -> Any:
+        return (traced if any(isinstance(a, Node) for a in args) else function)(*args)
+
+    return call
+
+
+def _mantissa(x: Array) -> Array:
+    return np.frexp(x)[0]
+
+
+def _exponent(x: Array) -> Array:
+    return np.frexp(x)[1]
+
+
+class _OfOneSide(Tracer):
+    """What formulas of one side may ask for besides: arrays of one number.
+
+    A formula of numbers alone, such as those of a table, has a value.
+    """
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return _traced_or_not(super().__getattr__(name), getattr(np, name))
+
+    def where(self, *args: Any) -> Any:
+        """As NumPy's, of three arguments."""
+        return _traced_or_not(super().where, np.where)(*args)
+
+    def frexp(self, x: Any) -> tuple[Node, Node]:
+        """The mantissa in [½, 1) and the exponent."""
+        return Node(_mantissa, (x,)), Node(_exponent, (x,))
+
+    def arange(self, *limits: Any) -> Array:
+        """The numbers of a table."""
+        return np.arange(*limits)
+
+    def take(self, table: Array, index: Any) -> Any:
+        """table[index], by comparisons."""
+        found = table[-1]
+        for i in range(len(table) - 1):
+            found = self.where(index == i, table[i], found)
+        return found
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """The number: it is rounded where it is stored."""
+        return array
+
+    def result_type(self, array: Any) -> None:
+        """Not known yet."""
 
     def full_like(self, array: Any, value: Any) -> Any:
         """The number."""

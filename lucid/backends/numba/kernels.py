@@ -11,70 +11,108 @@ from numba import types
 from numba.core.errors import NumbaError
 
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import FormulaError, family_text, prepare_text
+from lucid.backends.numba.formula import (
+    FormulaError,
+    family_text,
+    is_short,
+    limited_text,
+    prepare_text,
+)
 from lucid.backends.numba.native import address_of
 from lucid.backends.numba.source import compose
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.protocol import BITS, Array, Family
 
+# Elements of an event, at most, whose terms are formed and added in one loop. More of
+# them take so long that the rest hardly counts, and leave the range of exponents.
+FEW_ELEMENTS = 8
+
 _fn = Functions()
 
 
 @functools.cache
 def fill(
-    family: type[Family], terms: int, factors: int, dtype: np.dtype[Any], loops: str
+    family: type[Family], terms: int, factors: int, dtype: np.dtype[Any], size: int
 ) -> int | None:
-    """The address of `fill` of a module of loops; None where it does not compile.
+    """The address of `fill` of loops/fill*.py, for events of `size` elements.
 
-    A user's formula may ask for anything, so what fails is left to NumPy.
+    None where it does not compile: a user's formula may ask for anything, so what fails
+    is left to NumPy.
     """
     real = getattr(types, dtype.name)
-    signature = types.void(
-        _array(real, 2),
-        _array(real, 3),
-        _array(real, 3),
-        _array(real, 1),
-        types.int64,
-        types.int64,
-    )
+    tile, ends = _array(real, 2), (types.int64, types.int64)
+    signature = types.void(tile, *_components(real), *ends)
+    loops = ["fill"] if size == 1 else ["fill_events"]
+    return _family_loops(family, terms, factors, dtype, loops, "fill", signature)
+
+
+@functools.cache
+def add_terms(
+    family: type[Family], terms: int, factors: int, dtype: np.dtype[Any], size: int
+) -> int | None:
+    """The address of `add_terms` of loops/terms.py, as `fill`: of a few elements."""
+    real = getattr(types, dtype.name)
+    row, ends = _array(real, 1), (types.int64, types.int64)
+    signature = types.void(row, *_components(real), row, *ends)
+    limited = limited_text(family.family_quadratic)
+    loops = [limited, "limits", "terms", f"SIZE = {size}\n"]
+    return _family_loops(family, terms, factors, dtype, loops, "add_terms", signature)
+
+
+def _components(real: Any) -> tuple[Any, ...]:
+    """The types of x, factors and constant."""
+    return _array(real, 3), _array(real, 3), _array(real, 1)
+
+
+def _family_loops(
+    family: type[Family],
+    terms: int,
+    factors: int,
+    dtype: np.dtype[Any],
+    loops: list[str],
+    name: str,
+    signature: Any,
+) -> int | None:
     try:
         text = family_text(family, terms, factors)
-        parts = compose(dtype.name, "arithmetic", text, loops)
-        return address_of(compiled(parts, "fill", signature))
+        parts = compose(dtype.name, "arithmetic", text, *loops)
+        return address_of(compiled(parts, name, signature))
     except (FormulaError, NumbaError):
         return None
 
 
+class RowLoops(NamedTuple):
+    """A family's loops over rows that have components of their own."""
+
+    prepare: int  # the address of a compiled `prepare_rows`
+    fill: int  # and of `fill_rows`
+    factors: int
+    wide: np.dtype[Any]  # what components are prepared in
+
+
 @functools.cache
 def rows(
-    family: type[Family],
-    terms: int,
-    parameters: int,
-    given: np.dtype[Any],
-    dtype: np.dtype[Any],
-) -> tuple[int, int, int] | None:
-    """The addresses of `prepare_row` and `fill_row`, and the number of factors.
-
-    Parameters and log weights are in the dtype `given`, what is computed in `dtype`.
-
-    None where one of them does not compile.
-    """
-    source, real = getattr(types, given.name), getattr(types, dtype.name)
-    rows, lines = _array(real, 3), _array(real, 2)
-    own = _array(source, 3), _array(source, 2), _array(types.float64, 2)
-    prepared = *own, types.int64, lines, _array(real, 1)
+    family: type[Family], terms: int, parameters: int, dtype: np.dtype[Any]
+) -> RowLoops | None:
+    """Loops that compute in `dtype`; None where one of them does not compile."""
     try:
         text = prepare_text(family, parameters, BITS)
+        short = is_short(family, parameters, BITS)
+        wide = dtype if short else np.dtype(np.float64)
         factors = text.count("    factors[")
-        prepare = compose("float64", "arithmetic", text, "prepare_row")
+        prepare = compose(wide.name, "arithmetic", "powers", text, "prepare_rows")
         pair = family_text(family, terms, factors)
-        fill = compose(dtype.name, "arithmetic", pair, "fill_row")
-        filled = lines, _array(real, 1), rows, types.int64, types.int64, _array(real, 1)
-        return (
-            address_of(compiled(prepare, "prepare_row", types.void(*prepared))),
-            address_of(compiled(fill, "fill_row", types.void(*filled))),
+        fill = compose(dtype.name, "arithmetic", pair, "fill_rows")
+        real, own = getattr(types, dtype.name), getattr(types, wide.name)
+        tile, lines, index = _array(real, 2), _array(real, 3), types.int64
+        prepared = types.void(_array(own, 3), tile, lines, tile, index)
+        filled = types.void(tile, lines, index, lines, tile, index)
+        return RowLoops(
+            address_of(compiled(prepare, "prepare_rows", prepared)),
+            address_of(compiled(fill, "fill_rows", filled)),
             factors,
+            wide,
         )
     except (FormulaError, NumbaError):
         return None
@@ -82,22 +120,33 @@ def rows(
 
 @functools.cache
 def score_rows(
-    given: np.dtype[Any], dtype: np.dtype[Any], out: np.dtype[Any]
+    parameters: int,
+    given: np.dtype[Any],
+    wide: np.dtype[Any],
+    dtype: np.dtype[Any],
+    out: np.dtype[Any],
 ) -> Callable[..., int]:
-    """`score_rows` of loops/rows.py, with results in the dtype `out`."""
-    source, real = getattr(types, given.name), getattr(types, dtype.name)
+    """`score_rows` of loops/rows.py, by what its arrays hold.
+
+    Parameters and weights are `given` in one dtype and prepared in another.
+    """
+    real, own = getattr(types, dtype.name), getattr(types, wide.name)
+    arrays = types.UniTuple(_read(getattr(types, given.name), 2), parameters + 1)
     signature = types.int64(
         types.int64,
         types.int64,
         _read(real, 3),
-        _read(source, 3),
-        _read(source, 2),
-        _read(types.float64, 2),
+        arrays,
+        types.UniTuple(types.int64, parameters + 1),
+        types.boolean,
         _array(getattr(types, out.name), 2),
+        _array(own, 3),
+        *[_array(real, 3)] * 2,
         _array(real, 2),
-        _array(real, 2),
+        *[_array(real, 3)] * 2,
+        _array(real, 1),
     )
-    parts = compose(dtype.name, "arithmetic", "mixture", "reduce", "rows")
+    parts = compose(dtype.name, "arithmetic", "mixture", "rows")
     return compiled(parts, "score_rows", signature)
 
 
@@ -137,6 +186,59 @@ def score(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
         _array(real, 2),
     )
     return compiled(compose(dtype.name, "arithmetic", "mixture"), "score", signature)
+
+
+@functools.cache
+def plain_score(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
+    """`score` of loops/plain.py, with results in the dtype `out`."""
+    real = getattr(types, dtype.name)
+    found = _array(getattr(types, out.name), 1)
+    scratch = _array(real, 3), _array(real, 2)
+    signature = types.int64(*_plain_arguments(real), found, *scratch)
+    return compiled(_plain_text(dtype, out), "score", signature)
+
+
+@functools.cache
+def score_groups(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
+    """`score_groups` of loops/groups.py, with results in the dtype `out`."""
+    real = getattr(types, dtype.name)
+    add_terms, _, *components = _plain_arguments(real)
+    found = _array(getattr(types, out.name), 1)
+    scratch = _array(real, 3), _array(real, 2)
+    values, groups = _read(real, 1), _array(types.int64, 2)
+    arguments = add_terms, values, groups, *components, found, *scratch
+    text = compose(_plain_text(dtype, out), "groups")
+    return compiled(text, "score_groups", types.int64(*arguments))
+
+
+@functools.cache
+def chunk_sums(dtype: np.dtype[Any]) -> Callable[..., None]:
+    """`chunk_sums` of loops/plain.py."""
+    real = getattr(types, dtype.name)
+    ends, sums = (types.int64, types.int64), _array(types.float64, 1)
+    scratch = _array(real, 3), _array(real, 2)
+    signature = types.void(*_plain_arguments(real), *ends, sums, *scratch)
+    return compiled(_plain_text(dtype, dtype), "chunk_sums", signature)
+
+
+@functools.cache
+def finish(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]:
+    """`finish` of loops/plain.py, with results in the dtype `out`."""
+    limits = _read(getattr(types, dtype.name), 1)
+    found = _array(getattr(types, out.name), 1)
+    signature = types.int64(_array(types.float64, 2), limits, found)
+    return compiled(_plain_text(dtype, out), "finish", signature)
+
+
+def _plain_arguments(real: Any) -> tuple[Any, ...]:
+    """The types of add_terms, rows, factors, constant and limits."""
+    row = _read(real, 1)
+    return types.int64, _read(real, 3), _read(real, 3), row, row
+
+
+def _plain_text(dtype: np.dtype[Any], out: np.dtype[Any]) -> str:
+    parts = [dtype.name, "arithmetic", "limits", "mixture", "plain"]
+    return compose(*parts, *(["narrow"] if out.itemsize == 4 else []))
 
 
 def _array(dtype: Any, ndim: int) -> Any:

@@ -12,14 +12,25 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numba import kernels
-from lucid.backends.numba.scoring import Mixture, Rows, scratch
+from lucid.backends.numba.scoring import (
+    ROWS,
+    Mixture,
+    Rows,
+    limits_of,
+    plain_scratch,
+    scratch,
+)
 from lucid.backends.numpy.blocks import Call
 from lucid.backends.numpy.prepare import KEPT_ELEMENTS
-from lucid.backends.protocol import BITS, NATS, Array, Components, Weights
+from lucid.backends.numpy.threads import run_blocks
+from lucid.backends.protocol import BITS, NATS, Array, Components
 
 # Mixtures of a batch that are scored one by one; NumPy takes more of them at once. The
 # number of values decides nothing: a part of them has the bits of the whole.
 FEW_MIXTURES = 16
+# Components whose sum is formed by one thread: it decides the rounding. Rows whose sums
+# of all chunks are kept at once.
+CHUNK, GROUP = 1 << 12, 1 << 12
 
 
 def log_prob(
@@ -31,9 +42,9 @@ def log_prob(
     """
 
     def rows(mixture: Mixture, values: Array, target: Array) -> Rows:
-        return _Density(fn, components.family, mixture, values, target)
+        return Density(fn, components.family, mixture, values, target)
 
-    return _each(fn, components, value, dtype, rows, out)
+    return each(fn, components, value, dtype, rows, out)
 
 
 def mode(
@@ -44,10 +55,10 @@ def mode(
     def rows(mixture: Mixture, values: Array, target: Array, best: Array) -> Rows:
         return _Mode(fn, components.family, mixture, values, target, best)
 
-    return _each(fn, components, value, dtype, rows, out, index)
+    return each(fn, components, value, dtype, rows, out, index)
 
 
-def _each(
+def each(
     fn: Any,
     components: Components,
     value: Array,
@@ -100,9 +111,9 @@ def _prepare(call: Call) -> list[Mixture]:
     prepared = call.prepared(slice(None))
     count, size = prepared.count, call.value.shape[2]
     terms = len(call.family.row(call.fn, np.ones((1, 1), call.dtype)))
-    loops = "fill" if size == 1 else "fill_events"
-    fill = kernels.fill(call.family, terms, len(prepared.factors), call.dtype, loops)
-    if fill is None:
+    loops = call.family, terms, len(prepared.factors), call.dtype, size
+    plain = count > 1 and size <= kernels.FEW_ELEMENTS
+    if (kernels.add_terms if plain else kernels.fill)(*loops) is None:
         return []
     every = 1 if call.shared else call.mixtures
     factors = [np.broadcast_to(f, (count, size, every)) for f in prepared.factors]
@@ -114,7 +125,8 @@ def _prepare(call: Call) -> list[Mixture]:
         for i, factor in enumerate(factors):
             own[:, :, i] = factor[:, :, b]
         base = constant[:, b].copy()
-        found.append(Mixture(fill, own, base, prepared.kept, scale, call.dtype))
+        limits = limits_of(base) if plain else None
+        found.append(Mixture(loops, own, base, limits, prepared.kept, scale))
     return found
 
 
@@ -131,16 +143,14 @@ def picked(
     def own(array: Array) -> Array:
         return array if array.shape[0] == 1 else array[mixtures]
 
-    if weights is not None:
-        shift = None if weights.shift is None else own(weights.shift)
-        weights = Weights(own(weights.given), own(weights.total), shift)
+    weights = None if weights is None else weights.map(own)
     parameters = tuple(map(own, components.parameters))
     some = Components(components.family, parameters, weights, len(mixtures))
     return some, values
 
 
-class _Density(Rows):
-    """Log densities."""
+class Density(Rows):
+    """Log densities of values under one mixture."""
 
     def __init__(
         self, fn: Any, family: Any, mixture: Mixture, values: Array, out: Array
@@ -149,15 +159,40 @@ class _Density(Rows):
         self.out = out
         wide = self.traits.base_measure
         self.dtype = np.dtype(np.float64) if wide else mixture.dtype
-        self.loops = kernels.score(mixture.dtype, self.dtype)
+
+    def run(self) -> Array:
+        """As of any rows; of many components, by chunks of them over threads."""
+        mixture = self.mixture
+        if mixture.limits is None or len(mixture.constant) <= CHUNK:
+            return super().run()
+        for start in range(0, len(self.values), GROUP):
+            self._work(start, min(start + GROUP, len(self.values)))
+        return self.rest()
 
     def score(self, part: slice, x: Array, rows: Array) -> None:
         """Fill `out`, through an array of its own where loops cannot write there."""
         mixture, out = self.mixture, self.out[part]
         direct = out.dtype == self.dtype and out.flags.carray
         found = out if direct else np.empty(len(out), self.dtype)
-        missing = self.loops(
-            mixture.fill,
+        if mixture.limits is None:
+            missing = self._careful(rows, found)
+        else:
+            missing = self._plain(rows, mixture.limits, found)
+            if missing:
+                (rest,) = np.nonzero(np.isnan(found))
+                again = np.empty(len(rest), self.dtype)
+                missing = self._careful(rows.take(rest, axis=1), again)
+                found[rest] = again
+        if missing or self.traits.base_measure or self.traits.supports:
+            self._finish(part, x, found)
+        if not direct:
+            np.copyto(out, found, "same_kind")
+
+    def _careful(self, rows: Array, found: Array) -> int:
+        """Fill `found` by way of each row's largest exponent; the number of NaN."""
+        mixture = self.mixture
+        missing: int = kernels.score(mixture.dtype, self.dtype)(
+            kernels.fill(*mixture.loops),
             rows,
             mixture.factors,
             mixture.constant,
@@ -165,10 +200,34 @@ class _Density(Rows):
             found,
             *scratch(mixture.dtype, rows.shape),
         )
-        if missing or self.traits.base_measure or self.traits.supports:
-            self._finish(part, x, found)
-        if not direct:
-            np.copyto(out, found, "same_kind")
+        return missing
+
+    def _plain(self, rows: Array, limits: Array, found: Array) -> int:
+        """Fill `found` without; the number of NaN: rows that need it."""
+        mixture, dtype = self.mixture, self.mixture.dtype
+        components = mixture.factors, mixture.constant, limits
+        add_terms = kernels.add_terms(*mixture.loops)
+        if len(mixture.constant) <= CHUNK:
+            missing: int = kernels.plain_score(dtype, self.dtype)(
+                add_terms, rows, *components, found, *plain_scratch(dtype, rows.shape)
+            )
+            return missing
+        count, chunks = rows.shape[1], -(-len(mixture.constant) // CHUNK)
+        sums, loops = np.empty((chunks, count)), kernels.chunk_sums(dtype)
+
+        def work(start: int, stop: int) -> None:
+            for i in range(start, stop):
+                some = slice(i // chunks * ROWS, (i // chunks + 1) * ROWS)
+                c = i % chunks
+                first, last = c * CHUNK, min((c + 1) * CHUNK, len(mixture.constant))
+                own = rows[:, some]
+                own = own if own.flags.carray else own.copy()
+                block = plain_scratch(dtype, own.shape)
+                loops(add_terms, own, *components, first, last, sums[c, some], *block)
+
+        run_blocks(-(-count // ROWS) * chunks, 1, work)
+        missing = kernels.finish(dtype, self.dtype)(sums, limits, found)
+        return missing
 
     def _finish(self, part: slice, x: Array, found: Array) -> None:
         measure, unsupported = self.measure(x), self.unsupported(x)
@@ -205,7 +264,7 @@ class _Mode(Rows):
         tile, lines, state = scratch(mixture.dtype, (terms, count, size))
         running = np.empty(tile.shape[1], f"i{mixture.dtype.itemsize}")
         strange = self.loops(
-            mixture.fill,
+            kernels.fill(*mixture.loops),
             rows,
             mixture.factors,
             mixture.constant,

@@ -27,6 +27,20 @@ def wide_vectors(typing_context: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def inlined(typing_context: Any) -> Any:
+    """Let LLVM put the function that calls this into its callers, however long it is.
+
+    A loop that calls a function does not become vectors.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("alwaysinline")
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def call(typing_context: Any, address: Any, *arguments: Any) -> Any:
     """Call the compiled function at an address, which returns and raises nothing."""
 

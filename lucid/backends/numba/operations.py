@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba import categorical, draws, mixture, rows
+from lucid.backends.numba import categorical, draws, elementwise, grouped, mixture, rows
 from lucid.backends.numpy.operations import NumpyOperations
-from lucid.backends.protocol import Array, Components
+from lucid.backends.protocol import Array, Components, FamilyType
 
 
 class NumbaOperations(NumpyOperations):
@@ -16,11 +16,25 @@ class NumbaOperations(NumpyOperations):
 
     name = "numba"
 
+    def log_prob(
+        self,
+        family: FamilyType,
+        value: Array,
+        parameters: tuple[Array, ...],
+        dtype: Any,
+        out: Array | None,
+    ) -> Array:
+        """Elementwise log density of a scalar family, operands broadcast."""
+        found = elementwise.log_prob(family, value, parameters, dtype, out)
+        if found is None:
+            return super().log_prob(family, value, parameters, dtype, out)
+        return found
+
     def mixture_log_prob(
         self, components: Components, value: Array, dtype: Any, out: Array
     ) -> None:
         """Fill `out` [S, B] with log Σ_k w_k p_k(x) of values [S, B, D]."""
-        rest = mixture.log_prob(self.fn, components, value, dtype, out)
+        rest = grouped.log_prob(self.fn, components, value, dtype, out)
         if rest is None:
             rest = rows.log_prob(self.fn, components, value, dtype, out)
         if rest is None:

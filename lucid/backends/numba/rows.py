@@ -1,7 +1,6 @@
 """Mixtures of which every row has its own, by compiled loops: density networks.
 
-The loops are in loops/rows.py. Blocks of rows are prepared in float64 and scored at
-once, and nothing of them is kept.
+The loops are in loops/rows.py. They read parameters where they are and keep nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba import kernels, mixture
-from lucid.backends.numba.loops.reduce import ROOM
+from lucid.backends.numba import kernels
+from lucid.backends.numba.scoring import STATES, TILE
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.numpy.threads import run_blocks
-from lucid.backends.protocol import Array, Components, Weights
+from lucid.backends.protocol import Array, Components
 
-# Components of a block's rows together: its arrays stay in the second-level cache.
-BLOCK_COMPONENTS = 1 << 14
-# Components from which on a row is scored faster than NumPy prepares it. The number of
-# values decides nothing: a part of them has the bits of the whole.
-MANY_COMPONENTS = 16
+# Rows that stand side by side: always so many, as in `scoring.ROWS_MULTIPLE`.
+WIDTH = 64
+# Components whose weights are turned at once: once only, where a row has no more.
+WEIGHTS = 256
+# Values of each row that are scored before its components are turned once more.
+SAMPLES = 16
+# Components of all rows that a thread takes at once.
+BLOCK_COMPONENTS = 1 << 17
 
 
 def log_prob(
@@ -30,71 +32,62 @@ def log_prob(
     family, weights, dtype = components.family, components.weights, np.dtype(dtype)
     if family.family_event_ndim or value.shape[2] != 1 or weights is None:
         return None
-    if components.count < MANY_COMPONENTS and mixture.keeps(components):
-        return None  # NumPy is faster at what it has prepared
     traits = kernels.traits(family)
     terms = len(family.row(fn, np.ones(1, dtype)))
-    given = _given(components.parameters, weights)
-    found = kernels.rows(family, terms, len(components.parameters), given, dtype)
-    if found is None or not value.size:
+    arrays = *(array[:, :, 0] for array in components.parameters), weights.given
+    loops = kernels.rows(family, terms, len(arrays) - 1, dtype)
+    if loops is None or not value.size:
         return None
-    prepare, fill, factors = found
+    given = np.result_type(np.float32, *arrays)
     wide = np.dtype(np.float64) if traits.base_measure else dtype
-    score = kernels.score_rows(given, dtype, wide)
-    count = components.count
-    room = max(count, ROOM)
+    score = kernels.score_rows(len(arrays) - 1, given, loops.wide, dtype, wide)
+    steps = tuple(int(len(array) > 1) for array in arrays)
+    samples, rows = value.shape[:2]
+    turned = -(-components.count // TILE) * TILE
     undecided: list[Array] = []
 
-    def work(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        x = kernels.operand(value[:, part, 0], dtype)  # [S, b]
+    def work(first: int, start: int, stop: int) -> None:
+        part, some = slice(start, stop), slice(first, first + SAMPLES)
+        x = kernels.operand(value[some, part, 0], dtype)  # [s, b]
         with np.errstate(all="ignore"):
-            rows = x[None] if traits.row_is_value else np.stack(family.row(fn, x))
+            values = x[None] if traits.row_is_value else np.stack(family.row(fn, x))
             supported, measure = family.supports(fn, x), base_measure(fn, family, x)
-        parameters = np.empty((len(components.parameters), stop - start, count), given)
-        for into, array in zip(parameters, components.parameters, strict=True):
-            into[...] = array[0 if len(array) == 1 else part, :, 0]
-        log_weights, normaliser = _log_weights(weights, part, (stop - start, count))
-        log_weights = kernels.operand(log_weights, given)
         result = np.empty(x.shape, wide)
-        own, scratch = np.empty((factors, count), dtype), np.empty((2, room), dtype)
-        own_weights = log_weights, normaliser
-        score(prepare, fill, rows, parameters, *own_weights, result, own, scratch)
+        own = [
+            kernels.operand(array[part] if step else array, given)
+            for array, step in zip(arrays, steps, strict=True)
+        ]
+        scratch = (
+            np.empty((len(arrays) - 1, TILE, WIDTH), loops.wide),
+            np.empty((loops.factors, TILE, WIDTH), dtype),
+            np.empty((2, TILE, WIDTH), dtype),
+            np.empty((min(turned, WEIGHTS), WIDTH), dtype),
+            np.empty((terms, len(x), WIDTH), dtype),
+            np.empty((len(x) + 1, STATES, WIDTH), dtype),
+            np.empty(WIDTH, dtype),
+        )
+        addresses = loops.prepare, loops.fill
+        logarithms = weights.logarithms
+        strange = score(
+            *addresses, values, tuple(own), steps, logarithms, result, *scratch
+        )
         if measure is not None:
             result += measure
-        missing = np.isnan(x)
-        strange = np.isnan(result) & ~missing
         if supported is not None:
-            outside = np.where(missing, np.nan, -np.inf)
+            outside = np.where(np.isnan(x), np.nan, -np.inf)
             result = np.where(supported, result, outside)
-            strange &= supported
-        np.copyto(out[:, part], result, "same_kind")
-        if strange.any():
-            s, b = np.nonzero(strange)
-            undecided.append(s * value.shape[1] + start + b)
+        np.copyto(out[some, part], result, "same_kind")
+        if strange:
+            s, b = np.nonzero(np.isnan(result) & ~np.isnan(x))
+            undecided.append((first + s) * rows + start + b)
 
-    run_blocks(value.shape[1], max(1, BLOCK_COMPONENTS // count), work)
+    block = max(1, BLOCK_COMPONENTS // components.count // WIDTH) * WIDTH
+    across = -(-rows // block)
+
+    def turns(begin: int, end: int) -> None:
+        for i in range(begin, end):
+            start = (i % across) * block
+            work(i // across * SAMPLES, start, min(start + block, rows))
+
+    run_blocks(across * -(-samples // SAMPLES), 1, turns)
     return np.concatenate(undecided) if undecided else np.empty(0, np.int64)
-
-
-def _given(parameters: tuple[Array, ...], weights: Weights) -> np.dtype[Any]:
-    """The dtype that the loops take parameters and logarithms of weights in."""
-    if weights.shift is None:  # they become logarithms in float64
-        return np.dtype(np.float64)
-    return np.result_type(np.float32, weights.given, *parameters)
-
-
-def _log_weights(
-    weights: Weights, part: slice, shape: tuple[int, int]
-) -> tuple[Array, Array]:
-    """Log weights of some rows [b, K], and what the loops take off them [2, b]."""
-    normaliser = np.zeros((2, shape[0]))
-    if weights.shift is None:
-        return np.broadcast_to(weights.log(part), shape), normaliser
-    given, shift, total = (
-        array if len(array) == 1 else array[part]
-        for array in (weights.given, weights.shift, weights.total)
-    )
-    with np.errstate(all="ignore"):
-        normaliser[0], normaliser[1] = shift[:, 0], np.log(total[:, 0])
-    return np.broadcast_to(given, shape), normaliser

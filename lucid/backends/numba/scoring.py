@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,22 +11,35 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numba import kernels
+from lucid.backends.numba.loops import float32, float64
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Family
 
 # Components a tile: they decide the rounding, so they depend on nothing.
 TILE = 16
-# Rows of a block, at most and as a multiple: a multiple keeps every row in the main
-# body of vectorised loops, whose remainder might round another way.
-ROWS, ROWS_MULTIPLE = 256, 64
+# Rows that a thread takes at once, at least. Rows of a block as a multiple, which keeps
+# each of them in the main body of vectorised loops, whose remainder might round another
+# way: loops of long bodies take fewer at once. And bytes of one number of each row, at
+# most: beside a tile, which fills a good part of the first-level cache, and without.
+ROWS, ROWS_MULTIPLE, PLAIN_ROWS_MULTIPLE = 256, 64, 16
+LINE_BYTES, PLAIN_LINE_BYTES = 1 << 11, 1 << 12
 # Bytes of a block of rows, at most: it stays in the second-level cache.
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 18
 # Pairs that a thread takes at once, and rows where NumPy computes on them before.
 WORK_PAIRS = 1 << 20
 PREPARED_ROWS = 1 << 13
+# Bits of a constant, at most, for exponents that adding a rounder makes integers.
+MOST_SHIFT = 2.0**20
+# Bits of the terms of sums without a maximum: of the largest, with room above it for
+# more of them; of the least that is not denormal; of ∞; of the rounding unit and a
+# little more. And what rounds y in `exp2`.
+_RANGE = {
+    np.dtype(np.float32): (96, -125, 128, 26, float(float32.ROUNDER)),
+    np.dtype(np.float64): (960, -1021, 1024, 55, float(float64.ROUNDER)),
+}
 # Rows of what loops keep of a row of values, and bytes that vectors are aligned to.
-STATES, ALIGNMENT = 5, 64
+STATES, PLAIN_STATES, ALIGNMENT = 5, 3, 64
 
 _NONE = np.empty(0, np.int64)
 _local = threading.local()
@@ -35,18 +49,36 @@ _local = threading.local()
 class Mixture:
     """One mixture of K components as the compiled loops take it.
 
-    fill               the address of the family's loop
+    loops              what `kernels.fill` and `kernels.add_terms` make loops for
     factors, constant  [K, D, factors] and [K], of the computation's dtype
+    limits             see loops/limits.py; None where sums need a maximum
     kept               the original index of each component, where some were left out
     scale              nats in the unit of the constant
     """
 
-    fill: int
+    loops: tuple[type[Family], int, int, np.dtype[Any], int]
     factors: Array
     constant: Array
+    limits: Array | None
     kept: Array | None
     scale: float
-    dtype: np.dtype[Any]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The computation's dtype."""
+        return self.loops[3]
+
+
+def limits_of(constant: Array) -> Array | None:
+    """The limits of sums with these constants; None where they need a maximum."""
+    peak, dtype = float(constant.max()), constant.dtype
+    if not abs(peak) <= MOST_SHIFT:
+        return None
+    highest, lowest, infinite, rounding, rounder = _RANGE[dtype]
+    shift = highest - math.ceil(peak)
+    trusted = len(constant) * 2.0 ** (lowest + rounding)
+    found = lowest - shift, infinite - shift, rounder + shift, shift, trusted
+    return np.array(found, dtype)
 
 
 class Rows(ABC):
@@ -70,6 +102,10 @@ class Rows(ABC):
             self._work(0, count)
         else:
             run_blocks(count, block, self._work)
+        return self.rest()
+
+    def rest(self) -> Array:
+        """The numbers of the rows that were found undecided."""
         return np.concatenate(self._undecided) if self._undecided else _NONE
 
     def _work(self, start: int, stop: int) -> None:
@@ -104,25 +140,40 @@ class Rows(ABC):
 
 
 def scratch(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[Array, ...]:
-    """tile, x and state (see loops/mixture.py) for rows [terms, N, D].
+    """tile, x and state (see loops/mixture.py) for rows [terms, N, D]."""
+    block, x = _block(dtype, shape, TILE + STATES, LINE_BYTES, ROWS_MULTIPLE)
+    return block[:TILE], x, block[TILE:]
 
-    Each thread keeps the last ones. A call inside the call, from a signal handler, may
-    use them again: they hold nothing outside the compiled loops.
+
+def plain_scratch(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """x and state (see loops/plain.py) for rows [terms, N, D]."""
+    most, multiple = PLAIN_LINE_BYTES, PLAIN_ROWS_MULTIPLE
+    state, x = _block(dtype, shape, PLAIN_STATES, most, multiple)
+    return x, state
+
+
+def _block(
+    dtype: np.dtype[Any], shape: tuple[int, ...], lines: int, most: int, multiple: int
+) -> tuple[Array, Array]:
+    """Scratch [lines, width] and [terms, D, width] for rows [terms, N, D].
+
+    Each thread keeps the last of each kind. A call inside the call, from a signal
+    handler, may use them again: they hold nothing outside the compiled loops.
     """
     terms, count, size = shape
-    most = BLOCK_BYTES // max(1, size * dtype.itemsize)
-    width = min(ROWS, most, count + ROWS_MULTIPLE - 1)
-    width = max(width - width % ROWS_MULTIPLE, ROWS_MULTIPLE)
+    width = min(most, BLOCK_BYTES // max(1, size)) // dtype.itemsize
+    width = min(width, count + multiple - 1)
+    width = max(width - width % multiple, multiple)
     key = dtype, terms, size, width
-    kept: tuple[Any, tuple[Array, ...]] | None = getattr(_local, "scratch", None)
+    kind = f"scratch of {lines}"
+    kept: tuple[Any, tuple[Array, Array]] | None = getattr(_local, kind, None)
     if kept is not None and kept[0] == key:
         return kept[1]
-    lines = TILE + STATES + terms * size
-    raw = np.empty(lines * width * dtype.itemsize + ALIGNMENT, np.uint8)
+    total = lines + terms * size
+    raw = np.empty(total * width * dtype.itemsize + ALIGNMENT, np.uint8)
     skipped = -raw.ctypes.data % ALIGNMENT
     aligned = raw[skipped : skipped + raw.size - ALIGNMENT].view(dtype)
-    block = aligned.reshape(lines, width)
-    x = block[TILE + STATES :].reshape(terms, size, width)
-    arrays = block[:TILE], x, block[TILE : TILE + STATES]
-    _local.scratch = key, arrays
+    block = aligned.reshape(total, width)
+    arrays = block[:lines], block[lines:].reshape(terms, size, width)
+    setattr(_local, kind, (key, arrays))
     return arrays

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import engine
+from lucid.backends.numpy import categorical, engine
 from lucid.backends.numpy.functions import Functions
-from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Components, FamilyType
 
 
@@ -29,10 +27,6 @@ class NumpyBackend:
     def to_numpy(self, array: Array) -> Array:
         """The array itself."""
         return array
-
-    def range(self, name: str) -> AbstractContextManager[Any]:
-        """A profiling range around one public call."""
-        return profile_range(name)
 
     def map_blocks(
         self,
@@ -75,6 +69,12 @@ class NumpyBackend:
         """log softmax(logits [B or 1, K])[value [S, B]], as [S, B]."""
         result = np.empty(value.shape, dtype)
         engine.current().categorical_log_prob(logits, value, dtype, result)
+        return result
+
+    def lookup(self, table: Array, value: Array, out: Array | None = None) -> Array:
+        """table[value + 1]; the table's ends where there is none."""
+        result = np.empty(value.shape, table.dtype) if out is None else out
+        categorical.lookup(table, value, result)
         return result
 
     def draw(

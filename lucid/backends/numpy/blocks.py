@@ -26,6 +26,7 @@ from lucid.backends.protocol import Array, Components
 TILE = 32
 # Bytes of one buffer: with its neighbours it stays in a core's second-level cache.
 BUFFER_BYTES = 1 << 20
+LIGHT = 8  # dimensions of values that need no room to speak of beside it
 # Parameters of a block that prepares its own.
 BLOCK_FACTORS = 1 << 18
 # Blocks below this many rows cost more in calls than threads win.
@@ -49,6 +50,24 @@ _BOOL = np.dtype(bool)
 _local = threading.local()
 
 
+def kept(
+    fn: Any, components: Components, dtype: np.dtype[Any]
+) -> tuple[bool, prepare.Prepared | None]:
+    """Whether all values share one mixture; all components, if not too many."""
+
+    def build() -> tuple[bool, prepare.Prepared | None]:
+        operands = [*components.parameters]
+        if components.weights is not None:
+            operands.append(components.weights.given)
+        shared = all(array.shape[0] == 1 for array in operands)
+        if not shared and max(a.size for a in operands) > prepare.KEPT_ELEMENTS:
+            return False, None
+        return shared, prepare.prepare(fn, components, dtype)
+
+    found: tuple[bool, Any] = components.once(("numpy", dtype), build)
+    return found
+
+
 class Call:
     """One evaluation: components, values [S, B, D], and how rows are cut."""
 
@@ -59,27 +78,11 @@ class Call:
         self.components = components
         self.family = components.family
         self.dtype = np.dtype(dtype)
-        self.shared, few = components.once("layout", self._layout)
+        self.shared, self._kept = kept(fn, components, self.dtype)
         if self.shared:  # every value meets the same mixture: one axis of rows
             value = value.reshape(value.shape[0] * value.shape[1], 1, value.shape[2])
         self.value = value
         self.samples, self.mixtures = value.shape[:2]
-        self._kept = self._prepare_once() if self.shared or few else None
-
-    def _layout(self) -> tuple[bool, bool]:
-        """Whether all values share one mixture; whether all can be prepared at once."""
-        operands = [*self.components.parameters]
-        if self.components.weights is not None:
-            operands.append(self.components.weights.given)
-        shared = all(array.shape[0] == 1 for array in operands)
-        return shared, max(a.size for a in operands) <= prepare.KEPT_ELEMENTS
-
-    def _prepare_once(self) -> prepare.Prepared:
-        kept: prepare.Prepared = self.components.once(
-            ("numpy", self.dtype),
-            lambda: prepare.prepare(self.fn, self.components, self.dtype),
-        )
-        return kept
 
     def prepared(self, mixtures: slice) -> prepare.Prepared:
         """The components of these mixtures."""
@@ -87,9 +90,9 @@ class Call:
             return self._kept.of(mixtures)
         return prepare.prepare(self.fn, self.components, self.dtype, mixtures)
 
-    def run(self, work: Callable[[Block], None]) -> None:
+    def run(self, work: Callable[[Block], None], light: int = LIGHT) -> None:
         """`work` on every block, over threads."""
-        samples, mixtures = self.block_shape()
+        samples, mixtures = self.block_shape(light)
         block = self._block_type
         across = -(-self.mixtures // mixtures)
         count = -(-self.samples // samples) * across
@@ -112,20 +115,14 @@ class Call:
             return ScalarBlock
         return QuadraticBlock
 
-    def block_shape(self) -> tuple[int, int]:
+    def block_shape(self, light: int = LIGHT) -> tuple[int, int]:
         """Values and mixtures in a block: full buffers, and work for every thread."""
-        tile = min(self.components.count, TILE)
-        rows = BUFFER_BYTES // (self.dtype.itemsize * tile)
-        rows //= max(1, self.value.shape[2] // 8)  # the rows themselves need room too
         most = self.mixtures
         if self._kept is None:  # each block makes factors of its own
             sizes = (a[:1].size for a in self.components.parameters)
             most = max(1, BLOCK_FACTORS // max(self.components.count, *sizes))
-        fewest = WORTH_A_THREAD // max(1, self.components.count * self.value.shape[2])
-        fewest = min(FEWEST_ROWS, max(fewest, PANEL))
-        share = max(1, -(-self.samples * self.mixtures // get_num_threads()))
-        rows = -(-share // -(-share // max(rows, fewest)))
-        rows = max(rows, fewest)
+        count, event = self.components.count, self.value.shape[2]
+        rows = block_rows(self.dtype, count, event, self.samples * self.mixtures, light)
         if self.samples < self.mixtures:
             mixtures = min(self.mixtures, rows, most)
             return max(1, min(self.samples, rows // mixtures)), mixtures
@@ -133,11 +130,22 @@ class Call:
         return samples, max(1, min(self.mixtures, rows // samples, most))
 
 
+def block_rows(
+    dtype: np.dtype[Any], count: int, event: int, rows: int, light: int = LIGHT
+) -> int:
+    """Rows of a block: full buffers, and work for every thread."""
+    most = BUFFER_BYTES // (dtype.itemsize * min(count, TILE))
+    most //= max(1, event // light)
+    fewest = min(FEWEST_ROWS, max(WORTH_A_THREAD // max(1, count * event), PANEL))
+    share = max(1, -(-rows // get_num_threads()))
+    return max(-(-share // -(-share // max(most, fewest))), fewest)
+
+
 class Block(ABC):
     """Some values of some mixtures; see the module for its layout."""
 
     def __init__(
-        self, call: Call, samples: slice, mixtures: slice, buffers: Scratch
+        self, call: Call, samples: slice, mixtures: slice, buffers: Buffers
     ) -> None:
         self.call = call
         self.buffers = buffers
@@ -343,7 +351,21 @@ class QuietLoops(np.errstate):
         np.setbufsize(UFUNC_BUFFER)
 
 
-class Scratch:
+class Buffers:
+    """Arrays to write to, made anew: for a few rows that takes the least time."""
+
+    def take(self, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Array]:
+        """Arrays of these shapes."""
+        return [np.empty(shape, dtype) for shape in shapes]
+
+    def program(
+        self, traced: program.Program, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> list[Array]:
+        """What a program writes: arrays of `dtype`, then masks."""
+        return [np.empty(shape, kind or dtype) for kind in traced.buffers]
+
+
+class Scratch(Buffers):
     """This thread's buffers, checked out, which every block uses again.
 
     A call inside the call, from a signal handler or a finaliser, finds none and makes

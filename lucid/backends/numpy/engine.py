@@ -19,8 +19,9 @@ def get_cpu_engine() -> str:
 
     Until `set_cpu_engine` is called: LUCID_CPU, or numba where it is installed and
     works. Raises ValueError or ImportError where LUCID_CPU asks for what is not there.
+    The environment is read once: that would take a good part of a small call.
     """
-    return _chosen or _from_environment(os.environ.get("LUCID_CPU", ""))
+    return _chosen or _from_environment()
 
 
 def set_cpu_engine(name: str | None) -> None:
@@ -40,11 +41,13 @@ def numba_problem() -> str | None:
 
 def current() -> NumpyOperations:
     """The fused operations of the engine in use."""
-    return _PLAIN if get_cpu_engine() == "numpy" else _numba()[0]
+    name = _chosen or _from_environment()
+    return _PLAIN if name == "numpy" else _numba()[0]
 
 
-@functools.lru_cache(1)
-def _from_environment(setting: str) -> str:
+@functools.cache
+def _from_environment() -> str:
+    setting = os.environ.get("LUCID_CPU")
     if setting:
         return _checked("LUCID_CPU", setting)
     return "numpy" if numba_problem() else "numba"

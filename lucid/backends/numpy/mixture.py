@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import plain, screen
-from lucid.backends.numpy.blocks import Block, Call, ScalarBlock, Scratch
+from lucid.backends.numpy import blocks, grouped, plain, screen
+from lucid.backends.numpy.blocks import Block, Buffers, Call, ScalarBlock
+from lucid.backends.numpy.cells import cells_of
 from lucid.backends.numpy.prepare import base_measure, is_everywhere
 from lucid.backends.numpy.screen import Screen
-from lucid.backends.protocol import NATS, Array, Components
+from lucid.backends.protocol import NATS, Array, Components, Family
 
 LN2 = math.log(2.0)
 # exp2 is slow where its result is denormal and slower below; a term this small adds
@@ -28,33 +29,46 @@ def log_prob(
     fn: Any, components: Components, value: Array, dtype: Any, out: Array
 ) -> None:
     """Fill `out` [S, B] with the log density of values [S, B, D]."""
-    call = Call(fn, components, value, dtype)
+    plan = plain.plan_of(fn, components, np.dtype(dtype))
+    if plan is None:
+        _by_blocks(Call(fn, components, value, dtype), out)
+        return
+    results, everywhere = out.reshape(-1), is_everywhere(components.family)
+    low, high = plan.trusted
+
+    def finish(rows: slice, x: Array, total: Array, buffers: Buffers) -> None:
+        result = results[rows]
+        np.log(total, out=result, dtype=result.dtype, casting="same_kind")
+        # A NaN counts as the least. A reduction takes twice as long.
+        enough = total[total.argmin()] >= low
+        if not (enough and (high == np.inf or total[total.argmax()] <= high)):
+            (rest,) = np.nonzero(~((total >= low) & (total <= high)))
+            call = Call(fn, components, value, dtype)
+            block = ScalarBlock(call, rows, slice(0, 1), buffers)
+            result[rest] = _log_density(block.rows(rest))[0]
+        if not everywhere:
+            full = _on_support(fn, components.family, x[None], result)
+            np.copyto(result, full, "same_kind")
+
+    cells = cells_of(fn, components, plan.dtype)
+    if cells is None:
+        plain.sums(plan, value.reshape(-1), finish)
+    else:
+        grouped.sums(components, plan, cells, value.reshape(-1), finish)
+
+
+def _by_blocks(call: Call, out: Array) -> None:
+    """Fill `out` by a running maximum, or through a screen."""
     out = out.reshape(call.samples, call.mixtures)
-    everywhere = is_everywhere(call.family)
-    plan, chosen = plain.plan_of(call), screen.screen_of(call)
+    everywhere, chosen = is_everywhere(call.family), screen.screen_of(call)
 
     def work(block: Block) -> None:
         result = _log_density(block, chosen)
         if not everywhere:
-            result = _on_support(call, block.x, result)
+            result = _on_support(call.fn, call.family, block.x, result)
         np.copyto(block.of(out), result, "same_kind")
 
-    def finish(rows: slice, x: Array, total: Array, buffers: Scratch) -> None:
-        result, (low, high) = out[rows, 0], trusted
-        np.log(total, out=result, dtype=result.dtype, casting="same_kind")
-        lowest, highest = np.minimum.reduce(total), np.maximum.reduce(total)
-        if not (lowest >= low and highest <= high):
-            (rest,) = np.nonzero(~((total >= low) & (total <= high)))
-            block = ScalarBlock(call, rows, slice(0, 1), buffers)
-            result[rest] = _log_density(block.rows(rest))[0]
-        if not everywhere:
-            np.copyto(result, _on_support(call, x[None], result), "same_kind")
-
-    if plan is None:
-        call.run(work)
-    else:
-        trusted = plan.trusted
-        plain.sums(call, plan, finish)
+    call.run(work, blocks.LIGHT if chosen is None else screen.LIGHT)
 
 
 def mode(
@@ -170,12 +184,12 @@ def _missing(x: Array) -> Array:
     return np.isnan(x).any(axis=0)
 
 
-def _on_support(call: Call, x: Array, result: Array) -> Array:
+def _on_support(fn: Any, family: type[Family], x: Array, result: Array) -> Array:
     """With the base measure added; −∞ off the support, NaN where the value is NaN."""
-    measure = base_measure(call.fn, call.family, x)
+    measure = base_measure(fn, family, x)
     if measure is not None:
         result = result + measure.sum(axis=0)
-    supported = call.family.supports(call.fn, x)
+    supported = family.supports(fn, x)
     if supported is None:
         return result
     lost = np.where(_missing(x), np.nan, -np.inf)

@@ -7,18 +7,18 @@ running maximum. A row's sum does not depend on the rows beside it, nor on the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from lucid.backends.numpy import blocks, program
-from lucid.backends.numpy.blocks import COLUMNS, TILE, Call, QuietLoops, Scratch
+from lucid.backends.numpy.blocks import COLUMNS, TILE, Buffers, QuietLoops, Scratch
 from lucid.backends.numpy.program import Program
 from lucid.backends.numpy.threads import run_blocks
-from lucid.backends.protocol import Array
+from lucid.backends.protocol import Array, Components
 
 # Bits within which the highest constant of a mixture lets sums go without a shift.
 RANGE = {np.dtype(np.float32): (-60.0, 90.0), np.dtype(np.float64): (-600.0, 900.0)}
@@ -32,36 +32,47 @@ _BITS = {
 }
 # Components that a plain float64 sum serves within the accuracy promise.
 _PLAIN_SUM = 2048
-# Few values under as many tiles: loops run along the components instead, some values
-# at a time, and this many sums of a tile are kept.
-_MANY_TILES = 16
-_SOME_VALUES = 8
-_KEPT_SUMS = 1 << 19
+# Loops run along the tiles of more components than these, for up to so many values a
+# tile: loops along values take longer to begin, those along tiles to sum. Tiles side
+# by side, and elements and sums at once.
+_FEW, _LONGER, _TILES, _ELEMENTS, _KEPT_SUMS = 128, 8, 512, 1 << 17, 1 << 17
+_FIRST_COLUMNS = np.arange(COLUMNS)
+# Elements of a tile up to which new buffers take less time than those that are kept.
+_FEW_ELEMENTS = 1 << 12
+_NEW = Buffers()
 
-Finish = Callable[[slice, Array, Array, Scratch], None]
+Finish = Callable[[slice, Array, Array, Buffers], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Components as Σ w_k 2^(the program's result).
 
-    factors  what the program takes behind the terms of a row, each [K]
+    row      of values, the terms that the program takes
+    factors  what it takes behind them, each [K]
     weights  [K]
     clamp    the least exponent: below it exp2 is slow, and products are denormal
     trusted  what a sum must reach so that nothing clamped mattered, and what it may
-             reach without an overflow inside
+             reach without an overflow inside; ∞ where none can happen
     """
 
+    row: Callable[[Array], tuple[Array, ...]]
     program: Program
     factors: tuple[Array, ...]
     weights: Array
     clamp: float
     trusted: tuple[float, float]
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of components."""
         return len(self.weights)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the computation."""
+        dtype: np.dtype[Any] = self.weights.dtype
+        return dtype
 
     @cached_property
     def columns(self) -> tuple[Array, ...]:
@@ -69,29 +80,54 @@ class Plan:
         return tuple(factor[:, None] for factor in self.factors)
 
     @cached_property
-    def tiles(self) -> tuple[tuple[Array, ...], Array]:
-        """Factors [TILE, 1, tiles], weights [TILE, tiles], padded by weights of 0."""
-        count = -(-self.count // (TILE * COLUMNS)) * COLUMNS
-        order = np.arange(count * TILE).reshape(count, TILE).T
-        last = np.minimum(order, self.count - 1)
-        weights = np.where(order < self.count, self.weights[last], 0)
-        factors = (np.ascontiguousarray(f[last])[:, None] for f in self.factors)
-        return tuple(factors), np.ascontiguousarray(weights, self.weights.dtype)
+    def spread(self) -> tuple[tuple[Array, ...], Array, Array]:
+        """The factors, the clamp, and places of values to take, as [K, COLUMNS].
+
+        NumPy begins a loop over arrays of one shape in half the time that it takes to
+        begin one that broadcasts.
+        """
+        shape = (self.count, COLUMNS)
+        clamp = np.full(shape, self.clamp, self.dtype)
+        operands = (*self.columns, np.arange(COLUMNS))
+        full = (np.broadcast_to(operand, shape) for operand in operands)
+        *factors, places = (np.ascontiguousarray(operand) for operand in full)
+        return tuple(factors), clamp, places
+
+    @cached_property
+    def tiles(self) -> list[tuple[tuple[Array, ...], Array]]:
+        """Some tiles after others: factors [TILE·m], weights [TILE, m] of m tiles.
+
+        Component k of tile t is at place k·m + t. Two tiles at least, of which the
+        last is filled up by weights of 0.
+        """
+        count = max(2, -(-self.count // TILE))
+        found = []
+        for some in np.array_split(np.arange(count), -(-count // _TILES)):
+            order = np.arange(TILE)[:, None] + TILE * some
+            last = np.minimum(order, self.count - 1)
+            weights = np.where(order < self.count, self.weights[last], 0)
+            factors = tuple(factor[last].ravel() for factor in self.factors)
+            found.append((factors, weights.astype(self.dtype, copy=False)))
+        return found
+
+    def is_longer_along_tiles(self, count: int) -> bool:
+        """Whether loops along the tiles take less time than along so many values."""
+        return self.count > _FEW and _LONGER * self.count >= TILE * count
 
 
-def plan_of(call: Call) -> Plan | None:
-    """The plan of a call's components, kept; None where sums need a maximum."""
-    if not call.shared or call.value.shape[2] != 1 or call.family.family_event_ndim:
-        return None
-    plan: Plan | None = call.components.once(
-        ("numpy plain", call.dtype), lambda: _plan(call)
-    )
+def plan_of(fn: Any, components: Components, dtype: np.dtype[Any]) -> Plan | None:
+    """The plan of components, kept; None where sums need a maximum."""
+    key = "numpy plain", dtype
+    plan: Plan | None = components.once(key, _plan, fn, components, dtype)
     return plan
 
 
-def _plan(call: Call) -> Plan | None:
-    prepared, dtype = call.prepared(slice(None)), call.dtype
-    if prepared.count == 1:
+def _plan(fn: Any, components: Components, dtype: np.dtype[Any]) -> Plan | None:
+    family = components.family
+    if family.family_event_ndim or components.parameters[0].shape[2] != 1:
+        return None
+    shared, prepared = blocks.kept(fn, components, dtype)
+    if not shared or prepared is None or prepared.count == 1:
         return None
     constant = prepared.constant[:, 0]
     factors = tuple(factor[:, 0, 0] for factor in prepared.factors)
@@ -101,70 +137,93 @@ def _plan(call: Call) -> Plan | None:
         weights = np.exp2(constant.astype(np.float64)).astype(dtype)
         high = max(prepared.peak, 0.0)
         clamp -= max(min(float(constant.min()), 0.0), -_WEIGHTS[dtype])
+        most = np.inf  # no 2^−z² is above 1
     else:
         low, high = RANGE[dtype]
         if not low <= prepared.peak <= high:
             return None
-        rows = len(call.family.row(call.fn, np.ones(1, dtype)))
-        traced = program.trace(call.family, rows, len(factors))
+        rows = len(family.row(fn, np.ones(1, dtype)))
+        traced = program.trace(family, rows, len(factors))
         factors, weights, high = (*factors, constant), np.ones_like(constant), 0.0
     low = 2.0 ** (clamp + unit + high) * prepared.count
-    return Plan(traced, factors, weights, clamp, (low, 2.0**most))
+    row = partial(family.row, fn)
+    return Plan(row, traced, factors, weights, clamp, (low, 2.0**most))
 
 
-def sums(call: Call, plan: Plan, finish: Finish) -> None:
+def sums(plan: Plan, values: Array, finish: Finish) -> None:
     """finish(rows, values, Σ_k w_k 2^y_k, buffers) for blocks of rows, over threads.
 
-    A sum is of the call's dtype where one tile holds it, else float64.
+    A sum is of the plan's dtype where one tile holds it, else float64.
     """
-    if call.samples <= blocks.FEWEST_ROWS and plan.count > _MANY_TILES * TILE:
-        _over_components(call, plan, finish)
+    count = len(values)
+    if 0 < count <= blocks.FEWEST_ROWS and plan.is_longer_along_tiles(count):
+        x = np.ascontiguousarray(values, plan.dtype)
+        found = along_tiles(plan, x)
+        with QuietLoops(), Scratch() as buffers:
+            finish(slice(count), x, found, buffers)
         return
-    step = max(call.samples, 1)
-    small = step <= blocks.FEWEST_ROWS
-    if not small:
-        step, _ = call.block_shape()
+    if 0 < count * min(plan.count, TILE) <= _FEW_ELEMENTS:
+        x = np.ascontiguousarray(values, plan.dtype)
+        finish(slice(count), x, along_values(plan, x, _NEW), _NEW)
+        return
+    step = blocks.block_rows(plan.dtype, plan.count, 1, count)
 
     def work(start: int, stop: int) -> None:
-        quiet = np.errstate(all="ignore") if small else QuietLoops()
-        with quiet, Scratch() as buffers:
+        with QuietLoops(), Scratch() as buffers:
             for i in range(start, stop):
-                rows = slice(i * step, min((i + 1) * step, call.samples))
-                x = np.ascontiguousarray(call.value[rows, 0, 0], call.dtype)
-                finish(rows, x, _sum(call, plan, x, buffers), buffers)
+                rows = slice(i * step, min((i + 1) * step, count))
+                x = np.ascontiguousarray(values[rows], plan.dtype)
+                finish(rows, x, along_values(plan, x, buffers), buffers)
 
-    run_blocks(-(-call.samples // step), 1, work)
+    run_blocks(-(-count // step), 1, work)
 
 
-def _sum(call: Call, plan: Plan, values: Array, buffers: Scratch) -> Array:
+def along_values(plan: Plan, values: Array, buffers: Buffers) -> Array:
     """Σ_k w_k 2^y_k of some values, loops running along the values."""
-    x = values
-    if len(values) < COLUMNS:
-        x = np.empty(COLUMNS, values.dtype)
-        x[:], x[: len(values)] = values[0], values
-    dtype, size, count = call.dtype, len(x), plan.count
-    tile, *rest = buffers.program(plan.program, dtype, (min(count, TILE), size))
-    clamp = np.full(size, plan.clamp, dtype)
-    part = np.empty(size, dtype)
-    total, lost = part, None
-    if count > TILE:
-        total = np.zeros(size)
-        lost = losses(dtype, count, (size,))
-    terms = call.family.row(call.fn, x)
-    for first in range(0, count, TILE):
-        last = min(first + TILE, count)
-        if last - first < len(tile):
-            tile, *rest = (buffer[: last - first] for buffer in (tile, *rest))
-        factors = (column[first:last] for column in plan.columns)
-        plan.program.run((*terms, *factors), (tile, *rest))
-        np.maximum(tile, clamp, out=tile)
-        np.exp2(tile, out=tile)
-        np.einsum("k,kr->r", plan.weights[first:last], tile, out=part)
-        if count > TILE:
-            accumulate(total, part, lost)
+    terms: Iterable[Array] = plan.row(values)
+    if len(values) <= COLUMNS:
+        if plan.count <= TILE:
+            return _few_sums(plan, terms)[: len(values)]
+        terms = [term.take(_FIRST_COLUMNS, mode="clip") for term in terms]
+    part = np.empty(max(len(values), COLUMNS), plan.dtype)
+    clamp = np.empty_like(part)
+    clamp.fill(plan.clamp)  # np.full takes three times as long
+    tile = buffers.program(plan.program, plan.dtype, (min(plan.count, TILE), len(part)))
+    if plan.count <= TILE:
+        plan.program.run((*terms, *plan.columns), tile)
+        return _weighted_sum(plan.weights, tile[0], clamp, part)
+    total = np.zeros(len(part))
+    lost = losses(plan.dtype, plan.count, total.shape)
+    for first in range(0, plan.count, TILE):
+        some = slice(first, first + TILE)
+        weights = plan.weights[some]
+        if len(weights) < TILE:
+            tile = [buffer[: len(weights)] for buffer in tile]
+        factors = (column[some] for column in plan.columns)
+        plan.program.run((*terms, *factors), tile)
+        accumulate(total, _weighted_sum(weights, tile[0], clamp, part), lost)
     if lost is not None:
         total += lost
     return total[: len(values)]
+
+
+def _few_sums(plan: Plan, terms: Iterable[Array]) -> Array:
+    """The sums over one tile of at most COLUMNS values, and of some to make it full."""
+    factors, clamp, places = plan.spread
+    full = [term.take(places, mode="clip") for term in terms]
+    buffers = _NEW.program(plan.program, plan.dtype, clamp.shape)
+    plan.program.run((*full, *factors), buffers)
+    return _weighted_sum(plan.weights, buffers[0], clamp)
+
+
+def _weighted_sum(
+    weights: Array, tile: Array, clamp: Array, out: Array | None = None
+) -> Array:
+    """Σ_k w_k 2^tile_k; the tile is written to."""
+    np.maximum(tile, clamp, out=tile)
+    np.exp2(tile, out=tile)
+    total: Array = np.einsum("k,kr->r", weights, tile, out=out)
+    return total
 
 
 def losses(dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> Array | None:
@@ -191,53 +250,61 @@ def accumulate(total: Array, part: Array, lost: Array | None) -> None:
     lost += (before - (total - grown)) + (part - grown)
 
 
-def _over_components(call: Call, plan: Plan, finish: Finish) -> None:
-    """As `sums`, with tiles side by side: the same sums, formed in the same order."""
-    most = max(1, _KEPT_SUMS // plan.tiles[1].shape[1])
-    for start in range(0, call.samples, most):
-        rows = slice(start, min(start + most, call.samples))
-        value = np.ascontiguousarray(call.value[rows, 0, 0], call.dtype)
-        parts = _tile_sums(call, plan, value)
-        with QuietLoops(), Scratch() as buffers:
-            total = np.array([_in_order(row, plan.count) for row in parts])
-            finish(rows, value, total, buffers)
+def along_tiles(plan: Plan, values: Array, buffers: Buffers | None = None) -> Array:
+    """As `along_values`, loops running along the tiles: the same bits of a few values.
+
+    Tiles lie side by side, and their sums are added in the same order. By threads where
+    no buffers are given.
+    """
+    step = max(1, _KEPT_SUMS * TILE // plan.count)
+    found = []
+    for i in range(0, len(values), step):
+        sums = _tile_sums(plan, values[i : i + step], buffers)
+        found.append(_in_order(sums, plan.count))
+    return np.concatenate(found)
 
 
-def _tile_sums(call: Call, plan: Plan, value: Array) -> Array:
-    """The sum of each tile for each value, [n, tiles], loops along the tiles."""
-    factors, weights = plan.tiles
-    tiles = weights.shape[1]
-    step = blocks.BUFFER_BYTES // (call.dtype.itemsize * TILE * _SOME_VALUES)
-    step = max(step // COLUMNS, 1) * COLUMNS
-    across = -(-tiles // step)
-    sums = np.empty((len(value), tiles), call.dtype)
+def _tile_sums(plan: Plan, values: Array, buffers: Buffers | None) -> Array:
+    """The sum of each tile for each value, [n, tiles]."""
+    tiles, dtype = plan.tiles, plan.dtype
+    places = np.cumsum([0, *(weights.shape[1] for _, weights in tiles)])
+    step = max(1, _ELEMENTS // (TILE * tiles[0][1].shape[1]))
+    sums = np.empty((len(values), places[-1]), dtype)
+
+    def fill(start: int, stop: int, buffers: Buffers) -> None:
+        terms = [term[:, None] for term in plan.row(values)]
+        for i in range(start, stop):
+            at, part = i // len(tiles) * step, i % len(tiles)
+            (factors, weights), some = tiles[part], slice(at, at + step)
+            into = sums[some, places[part] : places[part + 1]]
+            shape = len(into), weights.size
+            tile, *rest = buffers.program(plan.program, dtype, shape)
+            plan.program.run((*(t[some] for t in terms), *factors), (tile, *rest))
+            np.maximum(tile, np.full(weights.size, plan.clamp, dtype), out=tile)
+            np.exp2(tile, out=tile)
+            tile = tile.reshape(-1, *weights.shape)
+            np.einsum("km,rkm->rm", weights, tile, out=into)
 
     def work(start: int, stop: int) -> None:
-        with QuietLoops(), Scratch() as buffers:
-            terms = [term[:, None] for term in call.family.row(call.fn, value)]
-            clamp = np.full(step, plan.clamp, call.dtype)
-            for i in range(start, stop):
-                at, first = i // across * _SOME_VALUES, i % across * step
-                some, columns = slice(at, at + _SOME_VALUES), slice(first, first + step)
-                part = sums[some, columns]
-                shape = (TILE, *part.shape)
-                tile, *rest = buffers.program(plan.program, call.dtype, shape)
-                mine = (factor[..., columns] for factor in factors)
-                plan.program.run((*(t[some] for t in terms), *mine), (tile, *rest))
-                np.maximum(tile, clamp[: part.shape[1]], out=tile)
-                np.exp2(tile, out=tile)
-                np.einsum("km,krm->rm", weights[:, columns], tile, out=part)
+        with QuietLoops(), Scratch() as own:
+            fill(start, stop, own)
 
-    run_blocks(-(-len(value) // _SOME_VALUES) * across, 1, work)
+    count = -(-len(values) // step) * len(tiles)
+    if buffers is None:
+        run_blocks(count, 1, work)
+    else:
+        fill(0, count, buffers)
     return sums
 
 
-def _in_order(parts: Array, count: int) -> Any:
-    """The sum of a row's tiles as `accumulate` forms it, from the first to the last."""
-    running = np.add.accumulate(parts, dtype=np.float64)
+def _in_order(parts: Array, count: int) -> Array:
+    """The sums of rows of tiles as `accumulate` forms them, from first to last."""
+    running = np.add.accumulate(parts, axis=1, dtype=np.float64)
     if not _is_long(parts.dtype, count):
-        return running[-1]
-    before = np.concatenate([[0.0], running[:-1]])
+        return running[:, -1]
+    before = np.zeros_like(running)
+    before[:, 1:] = running[:, :-1]
     grown = running - before
     lost = (before - (running - grown)) + (parts - grown)
-    return running[-1] + np.add.accumulate(lost)[-1]
+    total: Array = running[:, -1] + np.add.accumulate(lost, axis=1)[:, -1]
+    return total

@@ -97,6 +97,9 @@ def prepare(
                 parameters = [a[:, kept] for a in parameters]
         *factors, constant = family.prepare(fn, unit, *parameters)
     if family.family_event_ndim == 0:
+        shape = np.broadcast_shapes(*(array.shape for array in parameters))
+        factors = [_whole(factor, shape) for factor in factors]
+        constant = _whole(constant, shape)
         constant = constant.sum(axis=-1)  # [B or 1, K]
     if log_weights is not None:
         constant, factors = _weighted(unit, log_weights, constant, factors)
@@ -127,6 +130,11 @@ def _square(
         return None
     square: Array = (-scale * scale).astype(dtype)
     return square
+
+
+def _whole(array: Any, shape: tuple[int, ...]) -> Array:
+    """What a family's `prepare` gives; a number alone stands for an array of it."""
+    return array if np.ndim(array) else np.full(shape, array, np.float64)
 
 
 def _weighted(

@@ -8,9 +8,9 @@ value is no longer needed is written again: a block's whole evaluation stays in 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,6 +52,12 @@ class Node:
 
     def __rtruediv__(self, other: Any) -> Node:
         return Node(np.divide, (other, self))
+
+    def __pow__(self, other: Any) -> Node:
+        return _power(self, other)
+
+    def __rpow__(self, other: Any) -> Node:
+        return _power(other, self)
 
     def __neg__(self) -> Node:
         return Node(np.negative, (self,))
@@ -110,68 +116,70 @@ class Tracer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """function(*args, out=buffer); an argument is an operand, a buffer or a number."""
+    """function(*args, out=…), all given by their places among a program's values."""
 
     function: Any
-    args: tuple[Any, ...]
+    args: tuple[int, ...]
     out: int
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """pair(row, factors) + base as steps over operands and numbered buffers.
+    """pair(row, factors) + base as steps over values.
 
-    Operands are numbered row first, then factors, then base; buffer 0 is the result.
+    Values are the buffers, of which 0 is the result, then the operands (row first, then
+    factors, then base), then numbers.
     """
 
     steps: tuple[Step, ...]
-    floats: int  # buffers of the compute dtype, the result among them
-    booleans: int
+    buffers: tuple[Any, ...]  # the dtype of each; None for that of the computation
+    numbers: tuple[Any, ...]
+    evaluate: Callable[..., None]  # the steps as one function of all values
 
-    def run(self, operands: Sequence[Array], buffers: Sequence[Array]) -> None:
-        """Evaluate; `buffers` holds `floats` arrays and then `booleans` masks."""
-        for step in self.steps:
-            args = [
-                operands[a.index]
-                if type(a) is Operand
-                else buffers[a.index]
-                if type(a) is Buffer
-                else a
-                for a in step.args
-            ]
-            step.function(*args, out=buffers[step.out])
+    @property
+    def floats(self) -> int:
+        """Buffers of the computation's dtype, the result among them."""
+        return self.buffers.count(None)
 
+    @property
+    def booleans(self) -> int:
+        """Masks, behind them."""
+        return len(self.buffers) - self.floats
 
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A row's term, a component's factor, or the base that the pair is added to."""
-
-    index: int
+    def run(self, operands: Iterable[Array], buffers: Iterable[Array]) -> None:
+        """Evaluate; `buffers` holds the arrays to write to, the result first."""
+        self.evaluate(*buffers, *operands, *self.numbers)
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """A block-sized array that steps write and read."""
-
-    index: int
+def _straight(steps: Sequence[Step], values: int) -> Callable[..., None]:
+    """Steps as one function: a loop over them would take as long as a few values do."""
+    names = [f"v{i}" for i in range(values)]
+    lines = [f"def evaluate({', '.join(names)}):"]
+    for i, step in enumerate(steps):
+        args = ", ".join(names[place] for place in step.args)
+        lines.append(f"    f{i}({args}, out={names[step.out]})")
+    namespace = {f"f{i}": step.function for i, step in enumerate(steps)}
+    exec("\n".join(lines), namespace)
+    function: Callable[..., None] = namespace["evaluate"]
+    return function
 
 
 @functools.cache
 def trace(family: type[Family], rows: int, factors: int) -> Program:
     """The program of a family whose row has `rows` terms and whose pair `factors`."""
-    leaves = [Node(None, (Operand(i),)) for i in range(rows + factors + 1)]
+    leaves = [Node(None, (i,)) for i in range(rows + factors + 1)]
     pair = family.pair(
         Tracer(), tuple(leaves[:rows]), tuple(leaves[rows : rows + factors])
     )
-    return _assign_buffers(_add(pair, leaves[-1]))
+    return _assign_buffers(_add(pair, leaves[-1]), len(leaves))
 
 
 @functools.cache
 def square() -> Program:
     """(x − μ)²·n, in one pass less than −((x − μ)·a)²."""
-    x, loc, factor = (Node(None, (Operand(i),)) for i in range(3))
+    x, loc, factor = (Node(None, (i,)) for i in range(3))
     difference = x - loc
-    return _assign_buffers(difference * difference * factor)
+    return _assign_buffers(difference * difference * factor, 3)
 
 
 def _add(left: Any, right: Any) -> Node:
@@ -180,6 +188,25 @@ def _add(left: Any, right: Any) -> Node:
         if isinstance(a, Node) and a.function is np.negative:
             return Node(np.subtract, (b, a.args[0]))
     return Node(np.add, (left, right))
+
+
+def _power(base: Any, exponent: Any) -> Node:
+    """base ** exponent; the usual ones without a power, which takes ten times as long.
+
+    As for NumPy's arrays, x ** 0.5 is a square root.
+    """
+    if not isinstance(base, Node) and base == 2:
+        return Node(np.exp2, (exponent,))
+    if isinstance(exponent, Node) or exponent not in (-1, 0.5, 2, 3, 4):
+        return Node(np.power, (base, exponent))
+    if exponent == -1:
+        return Node(np.divide, (1.0, base))
+    if exponent == 0.5:
+        return Node(np.sqrt, (base,))
+    square = Node(np.square, (base,))
+    if exponent == 2:
+        return square
+    return Node(np.multiply, (square, base if exponent == 3 else square))
 
 
 def _select(condition: Array, chosen: Any, other: Any, out: Array) -> None:
@@ -192,7 +219,7 @@ def _select(condition: Array, chosen: Any, other: Any, out: Array) -> None:
     np.copyto(out, chosen, where=condition)
 
 
-def _assign_buffers(root: Node) -> Program:
+def _assign_buffers(root: Node, operands: int) -> Program:
     """Steps in order of evaluation, each value in a buffer that is free by then."""
     order: list[Node] = []
     uses: dict[Node, int] = {}
@@ -214,10 +241,8 @@ def _assign_buffers(root: Node) -> Program:
     for node in order:
         args: list[Any] = []
         for arg in node.args:
-            if not isinstance(arg, Node):
+            if not isinstance(arg, Node) or arg.function is None:
                 args.append(arg)
-            elif arg.function is None:
-                args.append(arg.args[0])
             else:
                 args.append((arg.boolean, place[arg]))
                 uses[arg] -= 1
@@ -233,19 +258,23 @@ def _assign_buffers(root: Node) -> Program:
     # Swap so that the result is buffer 0; booleans come behind the floats.
     last = place[root]
     swap = {last: 0, 0: last}
+    floats = max(count[False], 1)
+    buffers = (None,) * floats + (np.dtype(bool),) * count[True]
+    numbers: list[Any] = []
 
-    def number(kind: bool, index: int) -> int:
-        return count[False] + index if kind else swap.get(index, index)
+    def index(arg: Any) -> int:
+        """The place of a buffer, an operand or a number among the values."""
+        if isinstance(arg, tuple):
+            boolean, buffer = cast(tuple[bool, int], arg)
+            return floats + buffer if boolean else swap.get(buffer, buffer)
+        if isinstance(arg, Node):
+            return len(buffers) + cast(int, arg.args[0])
+        numbers.append(arg)
+        return len(buffers) + operands + len(numbers) - 1
 
-    return Program(
-        tuple(
-            Step(
-                node.function,
-                tuple(Buffer(number(*a)) if isinstance(a, tuple) else a for a in args),
-                number(node.boolean, out),
-            )
-            for node, args, out in steps
-        ),
-        max(count[False], 1),
-        count[True],
+    placed = tuple(
+        Step(node.function, tuple(map(index, args)), index((node.boolean, out)))
+        for node, args, out in steps
     )
+    values = len(buffers) + operands + len(numbers)
+    return Program(placed, buffers, tuple(numbers), _straight(placed, values))

@@ -27,16 +27,11 @@ def get_num_threads() -> int:
     may run on. BLAS's own threads are left out of it: products are kept too small for
     them.
     """
-    return _setting() or _available_cores()
-
-
-def _setting() -> int | None:
-    """The number that was set, here or by the environment; None where none was."""
     if _num_threads is not None:
         return _num_threads
     text = os.environ.get("LUCID_NUM_THREADS")
     if not text:
-        return None
+        return _available_cores()
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ValueError(
             f"LUCID_NUM_THREADS must be a positive integer, got {text!r}; unset it or "
@@ -67,8 +62,8 @@ def run_blocks(count: int, block: int, work: Callable[[int, int], None]) -> None
     The calling thread takes its share, so one block never leaves it. The first
     exception stops the hand-out of further blocks and is raised here.
     """
-    blocks, setting = -(-count // block), _setting()
-    helpers = min(setting or _available_cores(), blocks) - 1 if blocks > 1 else 0
+    blocks = -(-count // block)
+    helpers = min(get_num_threads(), blocks) - 1 if blocks > 1 else 0
     if helpers <= 0:
         for start in range(0, count, block):
             work(start, min(start + block, count))

@@ -17,6 +17,7 @@ from lucid.backends.numba.loops.float32 import (
     ROOT_HALF,
     ROUNDER,
     exp2_polynomial,
+    exp2_short_polynomial,
     integer,
     log_polynomial,
     real,
@@ -33,10 +34,17 @@ def exp2(y: Any) -> Any:
     """
     y = LEAST_EXPONENT if y < LEAST_EXPONENT else y
     biased = y + ROUNDER
-    p = exp2_polynomial(y - (biased - ROUNDER))
-    # A product with 2^n keeps NaN, which adding to the exponent's bits might not.
-    exponent = integer(real(biased).view(integer) << MANTISSA_BITS)
-    return p * integer(exponent).view(real)
+    return times_power(exp2_polynomial(y - (biased - ROUNDER)), biased)
+
+
+def shifted_exp2(y: Any, rounder: Any) -> Any:
+    """2^(y + shift), as a term of a sum needs it, for rounder = ROUNDER + shift.
+
+    The shift is an integer and so rounds nothing. y + shift lies within the exponents
+    of normal numbers, or is one above: that gives ∞. NaN stays NaN.
+    """
+    biased = y + rounder
+    return times_power(exp2_short_polynomial(y - (biased - rounder)), biased)
 
 
 def exp(y: Any) -> Any:
@@ -46,6 +54,12 @@ def exp(y: Any) -> Any:
     n = biased - ROUNDER
     # In two parts, so that a large |y| is reduced without rounding.
     p = exp2_polynomial(((y - n * LN2_COARSE) - n * LN2_FINE) * NAT_BITS)
+    return times_power(p, biased)
+
+
+def times_power(p: Any, biased: Any) -> Any:
+    """p·2^n, where adding ROUNDER to n gave `biased`."""
+    # A product keeps NaN, which adding to the exponent's bits might not.
     exponent = integer(real(biased).view(integer) << MANTISSA_BITS)
     return p * integer(exponent).view(real)
 
@@ -81,6 +95,12 @@ def logarithm(u: Any, exponent: Any, lost: Any) -> Any:
     k = real(power) + exponent
     rest = s * (half_square + log_polynomial(s * s)) + (k * LN2_FINE + lost)
     return k * LN2_COARSE - ((half_square - rest) - f)
+
+
+def floor(x: Any) -> Any:
+    """The largest integer up to x."""
+    nearest = real(np.rint(x))  # of which LLVM has vectors, as it has not of floor
+    return nearest - real(1.0) if nearest > x else nearest
 
 
 def maximum(a: Any, b: Any) -> Any:

@@ -1,6 +1,8 @@
 """log softmax of rows of logits, gathered.
 
-Loops run along a row's logits, so that each result depends on its row alone.
+One pass over memory: each part of a row is read for its largest logit and, from the
+first-level cache, for its sum relative to the largest so far (Milakov and Gimelshein,
+2018). Loops run along a row's logits, so that each result depends on its row alone.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numba.loops.arithmetic import exp
-from lucid.backends.numba.loops.float32 import real
+from lucid.backends.numba.loops.float32 import LOWEST, real
 from lucid.backends.numba.loops.mixture import LN2, log2
 from lucid.backends.numba.loops.reduce import largest, pairwise_sum
 from lucid.backends.numba.native import wide_vectors
@@ -22,14 +24,14 @@ def categorical(
 ) -> None:
     """Fill out [S, first …] with log softmax(logits [rows, K])[value [S, first …]].
 
-    terms  scratch, as many as are summed before float64 takes over
+    terms  scratch, as many as a part of a row has
     """
     wide_vectors()
     count = logits.shape[1]
     for r in range(logits.shape[0]):
         row = logits[r]
-        top = real(largest(row))
-        log_total = log2(sum_of_exp(row, top, terms)) * LN2
+        top, total = largest_and_sum(row, terms)
+        log_total = log2(total) * LN2
         for s in range(value.shape[0]):
             index = value[s, first + r]
             if (index >= 0) & (index < count):
@@ -39,13 +41,19 @@ def categorical(
                 out[s, first + r] = -np.inf
 
 
-def sum_of_exp(row: Array, top: Any, terms: Array) -> Any:
-    """Σ exp(row − top); NaN where one is NaN, or `top` is infinite."""
+def largest_and_sum(row: Array, terms: Array) -> Any:
+    """The largest logit and Σ exp(logit − largest); NaN where that is infinite."""
     wide_vectors()
-    total, most = 0.0, terms.shape[0]
+    top, total, most = real(-np.inf), 0.0, terms.shape[0]
     for first in range(0, row.shape[0], most):
         part = row[first : first + most]
+        found = real(largest(part))
+        peak = top if found < top else found
+        base = peak if peak > LOWEST else LOWEST
         for k in range(part.shape[0]):
-            terms[k] = exp(real(part[k]) - top)
+            terms[k] = exp(real(part[k]) - base)
+        if (peak > top) & (total > 0.0):
+            total *= np.exp(np.float64(top) - np.float64(peak))
         total += np.float64(pairwise_sum(terms, part.shape[0]))
-    return total
+        top = peak
+    return top, total if top > -np.inf else np.nan

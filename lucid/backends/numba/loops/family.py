@@ -20,13 +20,13 @@ def factors_of(factors: Array, k: int, d: int) -> Any:
     raise NotImplementedError
 
 
-def factors_at(factors: Array, k: int) -> Any:
-    """Component k's factors, out of [factors, K]."""
+def factors_at(factors: Array, j: int, r: int) -> Any:
+    """The factors of row r's component j, out of [factors, T, rows]."""
     raise NotImplementedError
 
 
-def parameters_of(parameters: Array, r: int, k: int) -> Any:
-    """The parameters of row r's component k, out of [parameters, rows, K]."""
+def parameters_of(parameters: Array, j: int, r: int) -> Any:
+    """The parameters of row r's component j, out of [parameters, T, rows]."""
     raise NotImplementedError
 
 
@@ -35,11 +35,16 @@ def prepare(*parameters: Any) -> Any:
     raise NotImplementedError
 
 
-def keep_factors(factors: Array, k: int, found: Any, dead: Any) -> None:
-    """Component k's factors into [factors, K]; zeros where there is none."""
+def keep_factors(factors: Array, j: int, r: int, found: Any, dead: Any) -> None:
+    """Factors of row r's component j into [factors, T, rows]; zeros if it is dead."""
     raise NotImplementedError
 
 
 def pair(row: Any, factors: Any) -> Any:
     """The family's `pair` of one value and one component."""
+    raise NotImplementedError
+
+
+def limited(y: Any, least: Any, most: Any) -> Any:
+    """y no less than `least`; no more than `most`, where its pair may be above 0."""
     raise NotImplementedError

@@ -32,6 +32,16 @@ def exp2_polynomial(f: Any) -> Any:
     return p * f + real(1.0)
 
 
+def exp2_short_polynomial(f: Any) -> Any:
+    """2^f on [−½, ½], exact at 0, in error by 9.4e-8: 1.6 units of rounding."""
+    p = real(0.0013269515475258231)
+    p = p * f + real(0.009671290405094624)
+    p = p * f + real(0.0555071085691452)
+    p = p * f + real(0.24022246897220612)
+    p = p * f + real(0.6931470036506653)
+    return p * f + real(1.0)
+
+
 def log_polynomial(w: Any) -> Any:
     """2(atanh(s)/s − 1) at w = s² ≤ 0.0295, relative to 1 in error by 1e-11."""
     p = real(0.23582292870046374)

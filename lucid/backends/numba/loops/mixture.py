@@ -21,6 +21,8 @@ from lucid.backends.protocol import Array
 LN2 = 0.6931471805599453
 LOG2_E = 1.4426950408889634
 ROOT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)
+# Elements of an event that are gathered before those of the next row: a line of cache.
+LINE = 16
 # The rows of `state`.
 TOP, PEAK, PART, TOTAL, LOST = 0, 1, 2, 3, 4
 
@@ -72,11 +74,21 @@ def gather(rows: Array, start: int, size: int, x: Array) -> None:
     """
     wide_vectors()
     for i in range(x.shape[0]):
-        for d in range(x.shape[1]):
+        # A view of the part: indices from 0 need no look at their sign.
+        given, into = rows[i, start : start + size], x[i]
+        if rows.shape[2] == 1:  # neighbours, and so vectors
             for r in range(size):
-                x[i, d, r] = rows[i, start + r, d]
-            for r in range(size, x.shape[2]):
-                x[i, d, r] = rows[i, start + size - 1, d]
+                into[0, r] = given[r, 0]
+        else:
+            for first in range(0, into.shape[0], LINE):
+                last = min(first + LINE, into.shape[0])
+                for r in range(size):
+                    for d in range(first, last):
+                        into[d, r] = given[r, d]
+        for d in range(into.shape[0]):
+            line, value = into[d], given[size - 1, d]
+            for r in range(size, line.shape[0]):
+                line[r] = value
 
 
 def fold(tile: Array, count: int, state: Array) -> None:
@@ -127,13 +139,14 @@ def add(state: Array) -> None:
 def logarithms(state: Array, out: Array, start: int, size: int) -> int:
     """(TOP + log2 of the sum)·ln 2 of each row; the number of NaN among them."""
     wide_vectors()
-    strange = 0
+    strange, top, into = 0, state[TOP], out[start : start + size]
+    total, lost = state[TOTAL], state[LOST]
     for r in range(size):
-        total = np.float64(state[TOTAL, r]) + np.float64(state[LOST, r])
-        found = (np.float64(state[TOP, r]) + log2(total)) * LN2
+        whole = np.float64(total[r]) + np.float64(lost[r])
+        found = shifted_log2(whole, np.float64(top[r])) * LN2
         # No component reaches this row.
-        found = -np.inf if (state[TOP, r] == LOWEST) & (total == total) else found
-        out[start + r] = found
+        found = -np.inf if (top[r] == LOWEST) & (whole == whole) else found
+        into[r] = found
         strange += found != found
     return strange
 
@@ -141,16 +154,21 @@ def logarithms(state: Array, out: Array, start: int, size: int) -> int:
 def scaled(tile: Array, scale: float, out: Array, start: int, size: int) -> int:
     """The density of the only component in nats; the number of NaN."""
     wide_vectors()
-    strange = 0
+    strange, y, into = 0, tile[0], out[start : start + size]
     for r in range(size):
-        found = np.float64(tile[0, r]) * scale
-        out[start + r] = found
+        found = np.float64(y[r]) * scale
+        into[r] = found
         strange += found != found
     return strange
 
 
 def log2(x: Any) -> Any:
     """log2 of a normal float64 x > 0; NaN stays NaN."""
+    return shifted_log2(x, 0.0)
+
+
+def shifted_log2(x: Any, shift: Any) -> Any:
+    """log2 of x·2^shift, for an integer shift, which makes no digits cancel."""
     bits = np.float64(x).view(np.int64)
     exponent = (bits - ROOT_HALF_BITS) >> 52
     mantissa = np.int64(bits - (exponent << 52)).view(np.float64)
@@ -163,5 +181,5 @@ def log2(x: Any) -> Any:
     p = p * w + 0.14285714371237448
     p = p * w + 0.1999999999970716
     p = p * w + 0.3333333333333367
-    found = np.float64(exponent) + (2.0 * LOG2_E) * (s + s * (w * p))
+    found = (np.float64(exponent) + shift) + (2.0 * LOG2_E) * (s + s * (w * p))
     return found if x == x else x

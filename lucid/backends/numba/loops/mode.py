@@ -57,13 +57,14 @@ def mode(
             last = min(first + most, count)
             call(fill, tile, x, factors, constant, first, last)
             fold_best(tile, first, last - first, state, best)
+        which, into = index[start : start + size], out[start : start + size]
         for r in range(size):
+            which[r] = best[r]
             total = np.float64(state[TOTAL, r]) + np.float64(state[LOST, r])
             found = -LN2 * log2(total)
             nowhere = (state[TOP, r] == LOWEST) & (total == total)
             found = -np.inf if nowhere else found
-            index[start + r] = best[r]
-            out[start + r] = found
+            into[r] = found
             strange += not (found > -np.inf)
     return strange
 
