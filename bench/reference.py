@@ -49,8 +49,9 @@ class Reference:
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
         cell = workload.cell
-        work = cell.k * cell.d if cell.case != "categorical-shared" else 1
-        most = min(cell.n, _MOST_ROWS, max(_FEWEST_ROWS, _CHECKED_PAIRS // work))
+        # Logits that all rows share are normalised once for all of them.
+        self._work = cell.k * cell.d if cell.case != "categorical-shared" else 1
+        most = min(cell.n, _MOST_ROWS, max(_FEWEST_ROWS, _CHECKED_PAIRS // self._work))
         self._rows = np.unique(np.linspace(0, cell.n - 1, most).astype(np.int64))
         self._answers: dict[int, tuple[Array, Array]] = {}
 
@@ -80,7 +81,7 @@ class Reference:
             wide = np.float64 if workload.cell.dtype == "float32" else np.longdouble
             given = {**workload.shared, **workload.inputs[number]}
             per_row = not workload.shared
-            count = max(1, _BLOCK // (workload.cell.k * workload.cell.d))
+            count = max(1, _BLOCK // self._work)
             parts = []
             for start in range(0, self._rows.size, count):
                 rows = self._rows[start : start + count]
