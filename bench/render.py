@@ -171,12 +171,10 @@ def _device(document: dict[str, Any]) -> str:
 
 
 def _short_origin(document: dict[str, Any]) -> str:
+    """Machine and date; commit and command stand with the tables."""
     machine = document["machine"]
     device = machine.get("gpu", {}).get("name") or machine["cpu"]
-    return (
-        f"{device}, {document['threads']} threads, {document['date'][:10]}, "
-        f"commit {document['commit'] or 'unknown'}"
-    )
+    return f"{device}, {document['threads']} threads, {document['date'][:10]}"
 
 
 def _gpu(document: dict[str, Any]) -> list[str]:
