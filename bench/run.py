@@ -44,6 +44,9 @@ def main(argv: Sequence[str], commands: str = "") -> int:
         return _run(options, list(argv))
     except KeyboardInterrupt:
         return _failed("interrupted; no result file was written", 130)
+    except MemoryError:  # of the inputs: a participant's is its own result
+        remedy = "ask for less by --n, --k or --d"
+        return _failed(f"error: the inputs do not fit in memory; {remedy}", 2)
     except OutputError as error:
         return _failed(f"error: {error}", 5)
     except (DeviceUnavailableError, MissingPackageError) as error:

@@ -188,6 +188,15 @@ def test_what_cannot_end_well_does_not_begin(
     assert "no cell of this suite has D as --d asks" in capsys.readouterr().err
 
 
+def test_inputs_that_no_memory_holds_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sizes = ["--n", str(10**8), "--k", str(10**9)]
+    assert entry.main(["--device", "cpu", "--suite", "mdn", *sizes]) == 2
+    said = capsys.readouterr().err
+    assert "the inputs do not fit in memory; ask for less by --n, --k or --d" in said
+
+
 def test_a_gpu_that_is_not_there_is_an_error_that_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
