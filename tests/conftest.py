@@ -28,6 +28,27 @@ def each_engine(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture
+def numba_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs on the CPU by Numba."""
+    import lucid
+
+    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
+    lucid.set_cpu_engine("numba")
+
+
+@pytest.fixture
+def no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture that is handed to NumPy fails."""
+    from lucid.backends.numpy.operations import NumpyOperations
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("scored by NumPy")
+
+    monkeypatch.setattr(NumpyOperations, "mixture_log_prob", refuse)
+    monkeypatch.setattr(NumpyOperations, "mixture_mode", refuse)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # A GPU has no engine of the CPU to choose: such a test would run twice the same.
     items[:] = [item for item in items if not _repeats(item)]

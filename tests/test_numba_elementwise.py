@@ -31,12 +31,7 @@ INF, NAN = math.inf, math.nan
 SCALARS = pytest.mark.parametrize(
     "row", [row for row in TABLE if not row.is_vector], ids=lambda row: row.name
 )
-
-
-@pytest.fixture(autouse=True)
-def _compiled_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
-    lucid.set_cpu_engine("numba")
+pytestmark = pytest.mark.usefixtures("numba_on_the_cpu")
 
 
 @pytest.fixture

@@ -31,23 +31,7 @@ from tests.test_numerics import distribution, log_prob
 from tests.test_numerics_layouts import LAYOUTS
 
 INF, NAN = math.inf, math.nan
-
-
-@pytest.fixture(autouse=True)
-def _compiled_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
-    lucid.set_cpu_engine("numba")
-
-
-@pytest.fixture
-def no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mixture that is handed to NumPy fails."""
-
-    def refuse(*arguments: Any) -> None:
-        raise AssertionError("scored by NumPy")
-
-    monkeypatch.setattr(NumpyOperations, "mixture_log_prob", refuse)
-    monkeypatch.setattr(NumpyOperations, "mixture_mode", refuse)
+pytestmark = pytest.mark.usefixtures("numba_on_the_cpu")
 
 
 @pytest.fixture

@@ -28,12 +28,7 @@ from tests.bounds import bounded
 from tests.test_engine import DTYPES
 
 UNIT = {np.float32: 2.0**-24, np.float64: 2.0**-53}
-
-
-@pytest.fixture(autouse=True)
-def _compiled_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
-    lucid.set_cpu_engine("numba")
+pytestmark = pytest.mark.usefixtures("numba_on_the_cpu")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import lucid
 pytest.importorskip("numba")
 
 from lucid.backends.numba import kernels, rows
-from lucid.backends.numpy.operations import NumpyOperations
 from lucid.distributions import (
     Categorical,
     Laplace,
@@ -30,22 +29,7 @@ from tests.test_engine import DTYPES
 
 INF, NAN = math.inf, math.nan
 KINDS = pytest.mark.parametrize("kind", ["probs", "logits"])
-
-
-@pytest.fixture(autouse=True)
-def _compiled_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
-    lucid.set_cpu_engine("numba")
-
-
-@pytest.fixture
-def no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mixture that is handed to NumPy fails."""
-
-    def refuse(*arguments: Any) -> None:
-        raise AssertionError("scored by NumPy")
-
-    monkeypatch.setattr(NumpyOperations, "mixture_log_prob", refuse)
+pytestmark = pytest.mark.usefixtures("numba_on_the_cpu")
 
 
 def network(count: int, rows: int, dtype: Any) -> tuple[Any, ...]:

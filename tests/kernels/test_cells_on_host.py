@@ -20,7 +20,6 @@ from lucid.backends.protocol import Components, Weights
 from lucid.distributions import Normal
 from tests.bounds import bounded
 from tests.corpus import PROMISE, unit
-from tests.kernels.host import COMPILER
 
 DTYPES = ("float32", "float64")
 # Bits that all components outside a window may take off a row's sum.
@@ -31,10 +30,8 @@ Law = tuple[Any, Any, Any]
 
 
 @pytest.fixture(scope="module")
-def device(pytestconfig: pytest.Config) -> Iterator[HostDevice]:
+def device(compiler: str, pytestconfig: pytest.Config) -> Iterator[HostDevice]:
     """A CUDA device played by the host, with the kernels of cells alone."""
-    if COMPILER is None:
-        pytest.skip("not run: g++ is needed to run the kernels on the host")
     specs = [
         kernels.mixture_fixed("Normal", "float32", 1, 8, 2),
         kernels.mixture_order("Normal", "float32"),

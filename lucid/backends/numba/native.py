@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 
-# Numba has no types for a checker to read: its decorators here are without.
+# Numba has no types for a checker to read: each of its decorators here is without.
 @intrinsic  # type: ignore[untyped-decorator]
 def wide_vectors(typing_context: Any) -> Any:
     """Let LLVM use 512-bit vectors in the function that calls this.

@@ -8,6 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
+# Numba has no types for a checker to read.
 @intrinsic  # type: ignore[untyped-decorator]
 def wide_product(typing_context: Any, a: Any, b: Any) -> Any:
     """The high and the low word of a·b, of two uint64: one instruction on x86-64."""

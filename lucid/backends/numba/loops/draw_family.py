@@ -15,9 +15,7 @@ def gather(
     parameters: Any, mixture: int, component: int, d: int, own: Array, r: int
 ) -> None:
     """Parameters [B or 1, K, D] of one component and event element into own[:, r]."""
-    raise NotImplementedError
 
 
 def own_of(own: Array, r: int) -> Any:
     """The gathered parameters own[:, r] of one row."""
-    raise NotImplementedError

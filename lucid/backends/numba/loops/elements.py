@@ -13,34 +13,27 @@ from lucid.backends.protocol import Array
 
 def parameters_at(parameters: tuple[Array, ...], c: int, i: int) -> Any:
     """Element i of chunk c of each parameter."""
-    raise NotImplementedError
 
 
 def prepare(*parameters: Any) -> Any:
     """The family's factors and, last, its constant, in nats."""
-    raise NotImplementedError
 
 
 def keep_factors(factors: Array, c: int, i: int, found: Any) -> None:
     """What `prepare` found, each number into its line."""
-    raise NotImplementedError
 
 
 def factors_at(factors: Array, c: int, i: int) -> Any:
     """The factors of an element, and its constant."""
-    raise NotImplementedError
 
 
 def value_parts(x: Any) -> Any:
     """The terms of one value and, last, its offset."""
-    raise NotImplementedError
 
 
 def keep_row(rows: Array, c: int, i: int, found: Any) -> None:
     """The terms of `value_parts`, each into its line; none where x itself is one."""
-    raise NotImplementedError
 
 
 def row_at(rows: Array, c: int, i: int) -> Any:
     """The terms of a value."""
-    raise NotImplementedError
