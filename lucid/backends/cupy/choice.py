@@ -18,10 +18,10 @@ THREADS = 128
 _WORTH_A_LAUNCH = 1 << 24
 # Ordering counts, for each component, those before it: half a millisecond at the most.
 _MOST_COMPARISONS = 1 << 32
-# A row sorted by its cell is read, written and read again at places apart from each
-# other: some 90 bytes at 4.3e12 bytes/s, 21 ps, the time of 75 pairs at 3.5e12/s; the
-# launches around it take the time of 4e7 pairs. Windows of 0.6 of 1024 components save
-# 400 pairs of a row, and so 1e8 of so many pairs.
+# Reckoned, not measured. A row sorted by its cell is read, written and read again at
+# places apart from each other: some 90 bytes at 4.3e12 bytes/s, 21 ps, the time of 75
+# pairs at 3.5e12/s; the launches around it take the time of 4e7 pairs. Windows of 0.6
+# of 1024 components save 400 pairs of a row, and so 1e8 of so many pairs.
 _WIDEST_WINDOW, _FEWEST_FOR_CELLS, _WORTH_SORTING = 0.6, 1024, 1 << 28
 # Windows of all cells together, as numbers of components: 128 MiB at the most. So cells
 # become fewer beyond 2¹⁷ components, and too few to be of use beyond 2²⁰.
