@@ -139,6 +139,21 @@ def test_an_interrupted_score_leaves_nothing(
     assert names(folder) == ["data.npy", "out.npy"]
 
 
+def test_an_interrupt_in_code_made_from_text_has_the_same_code(folder: Path) -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "from lucid.cli import command, score",
+            "score.run = lambda options: exec('raise KeyboardInterrupt')",
+            f"sys.exit(command.main({SCORE[2:]!r}))",
+        ]
+    )
+    Path("interrupted.py").write_text(program)
+    done = python("-m", "interrupted")
+    assert done.returncode == 130
+    assert done.stderr == "lucid: interrupted; out.npy was not written\n"
+
+
 def test_a_full_disk(folder: Path) -> None:
     resource = pytest.importorskip("resource")
 

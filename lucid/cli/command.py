@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         _say(f"interrupted{score.left_undone(options)}")
+        # After an interrupt in code that exec() made from a text, as imports have it,
+        # CPython would end `python -m` by the signal; another exec() lets it forget.
+        exec("")
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the summary has gone; Python would complain again at its exit.
