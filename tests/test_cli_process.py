@@ -139,19 +139,31 @@ def test_an_interrupted_score_leaves_nothing(
     assert names(folder) == ["data.npy", "out.npy"]
 
 
+def interrupted(call: str) -> subprocess.CompletedProcess[str]:
+    """The command, interrupted by Ctrl-C inside of a call before its first block."""
+    lines = [
+        "import ctypes, signal, sys",
+        "from lucid.cli import command, score",
+        "def interrupt(): signal.raise_signal(signal.SIGINT)",
+        f"score.check_model = lambda *arguments: {call}",
+        f"sys.exit(command.main({SCORE[2:]!r}))",
+    ]
+    Path("interrupted.py").write_text("\n".join(lines))
+    return python("-m", "interrupted")
+
+
 def test_an_interrupt_in_code_made_from_text_has_the_same_code(folder: Path) -> None:
-    program = "\n".join(
-        [
-            "import sys",
-            "from lucid.cli import command, score",
-            "score.run = lambda options: exec('raise KeyboardInterrupt')",
-            f"sys.exit(command.main({SCORE[2:]!r}))",
-        ]
-    )
-    Path("interrupted.py").write_text(program)
-    done = python("-m", "interrupted")
+    done = interrupted("exec('interrupt()')")
     assert done.returncode == 130
     assert done.stderr == "lucid: interrupted; out.npy was not written\n"
+    assert names(folder) == ["data.npy", "interrupted.py"]
+
+
+def test_an_interrupt_that_a_callback_swallows_is_not_lost(folder: Path) -> None:
+    done = interrupted("ctypes.CFUNCTYPE(None)(interrupt)()")
+    assert done.returncode == 130
+    assert done.stderr.endswith("lucid: interrupted; out.npy was not written\n")
+    assert names(folder) == ["data.npy", "interrupted.py"]
 
 
 def test_a_full_disk(folder: Path) -> None:

@@ -18,17 +18,13 @@ name is the one from before. Of two outputs, the scores come first, then the plo
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
 
 from lucid.backends import DeviceUnavailableError
-from lucid.cli import info, score
+from lucid.cli import info, score, signals
 from lucid.io.errors import DataError, MissingPackageError, ModelError, OutputError
 
 _INTERRUPTED = 130
@@ -50,14 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _bench(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
-        with _ended_by_sigterm():
+        with signals.ending():
             options.run(options)
             sys.stdout.flush()
     except KeyboardInterrupt:
         _say(f"interrupted{score.left_undone(options)}")
-        # After an interrupt in code that exec() made from a text, as imports have it,
-        # CPython would end `python -m` by the signal; another exec() lets it forget.
-        exec("")
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the summary has gone; Python would complain again at its exit.
@@ -97,23 +90,6 @@ def _bench(arguments: list[str]) -> int:
     """The benchmarks lie in the package when installed, beside it in a checkout."""
     name = "lucid.bench" if importlib.util.find_spec("lucid.bench") else "bench"
     return int(importlib.import_module(f"{name}.__main__").main(arguments))
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process by an exception, which removes unfinished files."""
-
-    def end(number: int, frame: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _say(message: str) -> None:

@@ -17,7 +17,7 @@ from importlib import resources
 
 from lucid._device import device, get_default_device
 from lucid.backends.numpy.threads import get_num_threads
-from lucid.cli import plot
+from lucid.cli import plot, signals
 from lucid.cli.watch import Watched, progress_bar
 from lucid.distributions import Distribution
 from lucid.io.errors import DataError, ModelError, OutputError, reason
@@ -143,7 +143,9 @@ def _score(model: Distribution, data: str, options: argparse.Namespace) -> Score
     try:
         rows = open_rows(data, options.columns)
         with progress_bar(rows) as advance:
-            watchers = [advance] if sample is None else [advance, sample.add]
+            watchers = [signals.raise_again, advance]
+            if sample is not None:
+                watchers.append(sample.add)
             scores = score(
                 model,
                 Watched(rows, *watchers),
@@ -170,7 +172,7 @@ def _score_draws(model: Distribution) -> None:
     print(f"drawn per second     {_DEMO_DRAWS / seconds:,.0f}")
     rows = open_rows(draws)
     with progress_bar(rows) as advance:
-        _report(score(model, Watched(rows, advance)))
+        _report(score(model, Watched(rows, signals.raise_again, advance)))
 
 
 def _report(scores: Scores) -> None:
