@@ -89,7 +89,7 @@ def disassemble(cubin: bytes, kernel: str) -> list[str]:
         path = Path(scratch) / "kernel.cubin"
         path.write_bytes(cubin + b"\0")
         listing = subprocess.run(
-            [tool("nvdisasm"), "--print-code", "--no-vliw", str(path)],
+            [tool("nvdisasm"), "--print-code", "--no-vliw", "--no-dataflow", str(path)],
             check=True,
             capture_output=True,
             text=True,

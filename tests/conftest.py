@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,16 @@ def no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(NumpyOperations, "mixture_log_prob", refuse)
     monkeypatch.setattr(NumpyOperations, "mixture_mode", refuse)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process that is done takes tests from one that is not."""
+    if config.getoption("dist") != "load":  # not the default: somebody's choice
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tracemalloc
 from typing import Any
 
@@ -19,8 +20,13 @@ INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 
 
 @pytest.fixture(autouse=True)
-def _on_the_cpu() -> None:
+def _on_the_cpu(each_engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value compiled, where the engine compiles."""
     lucid.set_default_device("cpu")
+    if each_engine == "numba":
+        compiled = importlib.import_module("lucid.backends.numba.categorical")
+        monkeypatch.setattr(compiled, "MANY", 1)
+        monkeypatch.setattr(compiled, "SHARE", 500)
 
 
 def weights(dtype: Any = np.float64) -> tuple[Categorical, Any]:

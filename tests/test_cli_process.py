@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from lucid.io import npy
 DATA = Path(lucid.__file__).parent / "data"
 MODEL = f"{DATA}/faithful.json"
 SCORE = ["-m", "lucid", "score", MODEL, "data.npy", "-o", "out.npy"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _heed_interrupts() -> Iterator[None]:
+    """What a shell runs in the background ignores Ctrl-C, and so would the command."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

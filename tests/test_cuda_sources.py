@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid.backends.cupy import device, kernels, sources, specs
+from lucid.backends.cupy import device, kernels, sources, specs, structs
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_header_from_outside_is_refused(house):
 
 
 def test_an_edited_header_is_another_source():
-    spec = kernels.mixture("Normal", "float32", 1, 8)
+    spec = kernels.mixture(structs.named("Normal"), "float32", 1, 8)
     assert '#include "' not in spec.source
     assert "#pragma once" not in spec.source
     for header in ("logsumexp.cuh", "families/normal.cuh", "special.cuh"):

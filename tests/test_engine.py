@@ -224,6 +224,8 @@ def test_any_block_of_elementwise_and_gathered(
     expected = every()
     monkeypatch.setattr(elementwise, "BLOCK", block)
     monkeypatch.setattr(categorical, "BLOCK_ELEMENTS", block)
+    if lucid.get_cpu_engine() == "numba":
+        monkeypatch.setattr("lucid.backends.numba.categorical.BLOCK", block)
     assert every() == expected
 
 

@@ -14,8 +14,9 @@ pytest.importorskip("numba")
 from numba import types
 
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import FormulaError, family_text
+from lucid.backends.numba.formula import family_text
 from lucid.backends.numba.source import compose
+from lucid.backends.tracing import FormulaError
 from tests.test_program import (
     CHOICES,
     SPECIAL,

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lucid.backends.numpy import program
 from lucid.backends.numpy.functions import Functions
+from lucid.backends.tracing import select
 from lucid.distributions import Bernoulli, Laplace, Normal, Uniform
 from tests.family_table import TABLE
 
@@ -278,7 +279,7 @@ def test_random_formulas_are_numpys(start: int) -> None:
         buffers = traced.floats + traced.booleans
         reused += buffers < len(traced.steps)
         for step in traced.steps:
-            chosen = step.function is program._select
+            chosen = step.function is select
             chosen_in_place += chosen and step.out in step.args[1:]
     assert reused > 150  # the formulas do exercise what they are for
     assert chosen_in_place > 20

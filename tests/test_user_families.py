@@ -16,12 +16,11 @@ from lucid.distributions import (
     Categorical,
     Independent,
     MixtureSameFamily,
-    constraints,
 )
-from lucid.distributions.family import FamilyDistribution, Parameter
+from tests.user_families import USERS, HyperbolicSecant, Powers, User, powers_at
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-pytestmark = pytest.mark.usefixtures("each_engine")
+on_each_engine = pytest.mark.usefixtures("each_engine")
 
 
 @pytest.fixture(autouse=True)
@@ -29,56 +28,7 @@ def _on_the_cpu() -> None:
     lucid.set_default_device("cpu")
 
 
-class HyperbolicSecant(FamilyDistribution):
-    """log p(x) = −log(π cosh(x − μ)); its unit and its constant are plain numbers."""
-
-    arg_constraints = {"loc": constraints.real}
-    support = constraints.real
-    loc = Parameter()
-
-    def __init__(self, loc: Any) -> None:
-        super().__init__(None, loc=loc)
-
-    @staticmethod
-    def prepare(fn: Any, unit: float, loc: Any) -> Any:
-        return loc, unit, -unit * math.log(math.pi / 2)
-
-    @staticmethod
-    def pair(fn: Any, row: Any, factors: Any) -> Any:
-        z = abs(row[0] - factors[0])
-        return -factors[1] * (z + fn.log1p(fn.exp(-2.0 * z)))
-
-
-class Powers(FamilyDistribution):
-    """log p(x) = −a·(a power of x of each kind), whatever that integrates to."""
-
-    arg_constraints = {"scale": constraints.positive}
-    support = constraints.real
-    scale = Parameter()
-
-    def __init__(self, scale: Any) -> None:
-        super().__init__(None, scale=scale)
-
-    @staticmethod
-    def prepare(fn: Any, unit: float, scale: Any) -> Any:
-        return unit * scale**3, scale**0.5, 0.0
-
-    @staticmethod
-    def pair(fn: Any, row: Any, factors: Any) -> Any:
-        (x,), (a, half) = row, factors
-        size = abs(x) + 0.5
-        powers = x**2 + size**3 + x**4 + size**0.5 + size**-1 + size**1.5 + size**half
-        return -a * (powers + 2.0**x + 3.0**x)
-
-
-def powers_at(x: Any, scale: Any) -> Any:
-    """The same, by NumPy's functions in float64."""
-    size, power = np.abs(x) + 0.5, np.power
-    first = np.square(x) + power(size, 3) + power(x, 4) + np.sqrt(size) + 1 / size
-    last = power(size, 1.5) + power(size, np.sqrt(scale)) + np.exp2(x) + power(3.0, x)
-    return -power(scale, 3) * (first + last)
-
-
+@on_each_engine
 @DTYPES
 def test_plain_numbers_among_what_is_prepared(dtype: Any) -> None:
     loc = np.array([[-1.0, 0.0], [0.5, 3.0], [2.0, 2.0]], dtype)
@@ -101,6 +51,7 @@ def test_plain_numbers_among_what_is_prepared(dtype: Any) -> None:
     assert_allclose(found.numpy(), expected, rtol=rtol)
 
 
+@on_each_engine
 @DTYPES
 def test_powers(dtype: Any) -> None:
     scale = np.array([0.5, 1.0, 1.25], dtype)
@@ -113,3 +64,19 @@ def test_powers(dtype: Any) -> None:
     found = MixtureSameFamily(weights, Powers(scale)).log_prob(x).numpy()
     expected = logsumexp(terms, axis=-1) - math.log(3.0)
     assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+@DTYPES
+@pytest.mark.parametrize("user", USERS, ids=lambda user: user.family.__name__)
+def test_every_family_is_scipys(user: User, dtype: Any) -> None:
+    lucid.set_cpu_engine("numpy")  # compiled, some take seconds each
+    x = np.array(user.values, dtype)
+    terms = user.expected(x)
+    u = float(np.finfo(dtype).eps)
+    own = user.family(*user.arrays(dtype))
+    assert_allclose(own.log_prob(x[:, None]).numpy(), terms, rtol=16 * u, atol=16 * u)
+    mixed = MixtureSameFamily(Categorical(np.ones(3, dtype)), own)
+    expected = logsumexp(terms, axis=-1) - math.log(3.0)
+    found = mixed.log_prob(np.append(x, user.outside).astype(dtype)).numpy()
+    assert_allclose(found[: len(x)], expected, rtol=16 * u, atol=16 * u)
+    assert (found[len(x) :] == -np.inf).all()

@@ -24,7 +24,7 @@ struct Laplace {
   static __device__ Row row(T x) { return {x}; }
   static __device__ T log_base_measure(T) { return 0; }
   static __device__ T pair(const Row& row, const Factors& f, T constant) {
-    return fma(-fabs(row.x - f.loc), f.inverse_scale, constant);
+    return fma(fabs(row.x - f.loc), -f.inverse_scale, constant);
   }
 
   // The inverse of the distribution function, each tail from its own end.

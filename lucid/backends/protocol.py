@@ -35,7 +35,9 @@ class Family(Protocol):
     alone. Every function takes its namespace `fn` (NumPy's names and those of
     scipy.special) first, so that the same text serves NumPy, CuPy and tracing.
 
-    The CUDA struct of the same name in `kernels/families` has the same parts.
+    Its CUDA struct has the same parts. One of lucid's own may have it by hand, of the
+    same name in `kernels/families`, a user's by the attribute `family_cuda`; for all
+    others it is written from a trace of these functions.
     """
 
     __name__: str

@@ -231,6 +231,9 @@ class DistributionBase:
 
     def _result_shape(self, value: Array) -> Shape:
         """The shape of a log density: value's, less the event, with the batch."""
+        if not (self._event_shape or self._batch_shape):
+            own: Shape = value.shape
+            return own
         lead = value.ndim - len(self._event_shape)
         if lead < 0 or value.shape[lead:] != self._event_shape:
             raise ValueError(

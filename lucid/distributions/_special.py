@@ -181,6 +181,9 @@ def split_log(fn: Any, x: Array) -> tuple[Array, Array]:
     sum, where a difference of two logarithms has that of the larger: the coarse parts
     subtract exactly, and the fine ones have digits to spare.
     """
+    if hasattr(type(fn), "split_log"):  # compiled loops have one that vectorises
+        coarse, fine = fn.split_log(x)
+        return coarse, fine
     dtype = fn.result_type(x)
     mantissa, exponent = fn.frexp(fn.asarray(x, dtype=np.float64))
     small = mantissa < math.sqrt(0.5)

@@ -61,13 +61,11 @@ class Distribution(DistributionBase):
                 target = out_array(self._name, out, self._backend, shape, dtype, read)
             matched = self._matching(shape)
             result = matched._log_prob(array, shape, compute_dtype(dtype), target)
-            if result is target and out is not None:
-                return out
-            result = result.astype(dtype, copy=False)
-            if out is not None:
-                out._array[...] = result
-                return out
-            return Tensor._wrap(result)
+            if out is None:
+                return Tensor._wrap(result.astype(dtype, copy=False))
+            if result is not target:
+                out._array[...] = result.astype(dtype, copy=False)
+            return out
 
     def prob(self, value: Any) -> Tensor:
         """Density (or mass) at `value`: exp(log_prob(value))."""
@@ -166,6 +164,8 @@ class Distribution(DistributionBase):
         A value that is longer where the batch has axes of length 1 expands them; a
         batch of one element in all needs no expansion, since every value meets it.
         """
+        if not self._batch_shape:
+            return self
         trailing = shape[len(shape) - len(self._batch_shape) :]
         if trailing == self._batch_shape or math.prod(self._batch_shape) == 1:
             return self

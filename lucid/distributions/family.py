@@ -42,7 +42,8 @@ class FamilyDistribution(Distribution):
     A subclass states `arg_constraints`, `support`, a `Parameter` for each argument,
     the parts of its log density (see `lucid.backends.protocol.Family`), and whichever
     of the formulas below exist in closed form. Formulas are static and pure; they
-    compute in float64 and take the function namespace `fn` first.
+    compute in float64 and take the function namespace `fn` first. From the parts of the
+    log density NumPy's steps, compiled loops and CUDA are made.
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
@@ -54,12 +55,16 @@ class FamilyDistribution(Distribution):
     family_unimodal: ClassVar[bool] = False
     # A draw that underflows becomes the least normal number of its dtype, not 0.
     draws_above_zero: ClassVar[bool] = False
+    # The text of a CUDA `struct Family` (kernels/README.md), of the formulas of this
+    # class and of none that a subclass changes. None: it is written from them.
+    family_cuda: ClassVar[str | None] = None
 
     _arrays: dict[str, Array]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "family_parameters" not in cls.__dict__:
+        own = cls.__dict__
+        if "arg_constraints" in own and "family_parameters" not in own:
             cls.family_parameters = tuple(cls.arg_constraints)
 
     def __init__(self, validate_args: bool | None, **parameters: Any) -> None:

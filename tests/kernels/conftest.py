@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import on_host
 import pytest
-from host_device import HostDevice
+from host_device import HostDevice, units
 
 from lucid.backends.cupy import CupyBackend
 from tests.kernels.host import COMPILER, Host
@@ -24,21 +24,25 @@ def compiler() -> str:
 
 
 @pytest.fixture(scope="session")
-def host(compiler: str, pytestconfig: pytest.Config) -> Iterator[Host]:
-    """Every kernel as host code under the sanitizers."""
+def folder(compiler: str, pytestconfig: pytest.Config) -> Path:
+    """Where host code is kept, so that no process makes twice what two tests need."""
     cache = pytestconfig.cache
     assert cache is not None
-    running = Host(*sources(), folder=Path(cache.mkdir("kernels-on-host")))
+    return Path(cache.mkdir("kernels-on-host"))
+
+
+@pytest.fixture(scope="session")
+def host(folder: Path) -> Iterator[Host]:
+    """Every kernel as host code under the sanitizers."""
+    running = Host(*sources(), folder=folder)
     yield running
     running.close()
 
 
 @pytest.fixture(scope="session")
-def device(compiler: str, pytestconfig: pytest.Config) -> Iterator[HostDevice]:
+def device(folder: Path) -> Iterator[HostDevice]:
     """A CUDA device played by the host."""
-    cache = pytestconfig.cache
-    assert cache is not None
-    device = HostDevice(on_host.specs(), Path(cache.mkdir("backend-on-host")))
+    device = HostDevice(units(on_host.specs()), folder)
     yield device
     device.close()
 

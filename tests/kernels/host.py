@@ -29,7 +29,8 @@ FLAGS = (
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     *("-I", str(HERE), "-I", str(KERNELS)),
 )
-SERVE = '#include "server.hpp"\nint main() { return serve(); }\n'
+FRAME = '#include "server.hpp"\n'
+SERVE = FRAME + "int main() { return serve(); }\n"
 
 
 class Host:
@@ -45,9 +46,14 @@ class Host:
         # One process at a time: the next one finds it made.
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # A third of a compilation would be to read what each text includes first.
+            frame = self._written(FRAME, "hpp")
+            self._made(Path(f"{frame}.gch"), "-x", "c++-header", str(frame))
+            self._options = ("-include", str(frame), "-c")
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 objects = [*map(str, pool.map(self._compile, (*sources, SERVE)))]
-            program = self._made("kernels", [*objects, *FLAGS], *objects)
+            program = folder / f"{_digest([*objects, *FLAGS])}.kernels.o"
+            self._made(program, *objects)
         # Open for as long as the process that writes to it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -97,17 +103,20 @@ class Host:
         self._errors.close()
 
     def _compile(self, source: str) -> Path:
-        made_of = [source, *FLAGS, *_headers()]
-        text = self._folder / f"{_digest(made_of)}.cpp"
+        text = self._written(source, "cpp")
+        return self._made(text.with_suffix(".o"), *self._options, str(text))
+
+    def _written(self, source: str, suffix: str) -> Path:
+        """A file with the text, named after all that is made of it."""
+        text = self._folder / f"{_digest([source, *FLAGS, *_headers()])}.{suffix}"
         if not text.is_file():
-            part = text.with_suffix(f".{os.getpid()}.cpp")
+            part = text.with_suffix(f".{os.getpid()}.{suffix}")
             part.write_text(source, encoding="utf-8")
             part.replace(text)
-        return self._made("object", made_of, "-c", str(text))
+        return text
 
-    def _made(self, kind: str, made_of: list[str], *arguments: str) -> Path:
+    def _made(self, made: Path, *arguments: str) -> Path:
         """What g++ makes of the arguments, whole or not there: other processes ask."""
-        made = self._folder / f"{_digest(made_of)}.{kind}.o"
         if not made.is_file():
             part = made.with_suffix(f".{os.getpid()}")
             _run(str(COMPILER), *FLAGS, *arguments, "-o", str(part))

@@ -47,17 +47,15 @@ class Launch:
 class HostDevice(CudaDevice):
     """Runs the given kernels, and no others."""
 
-    def __init__(
-        self, specs: Sequence[Spec], folder: Path, multiprocessors: int = 132
-    ) -> None:
+    def __init__(self, units: Sequence[str], folder: Path) -> None:
         super().__init__(0, np)
         self.fn = Functions()
-        self.multiprocessors = multiprocessors
+        self.multiprocessors = 132
         self.capability = (9, 0)
         self.captured = False
         self.launches: list[Launch] = []
         self.waits: list[int] = []
-        self._host = Host(*_units(specs), folder=folder)
+        self._host = Host(*units, folder=folder)
 
     def close(self) -> None:
         self._host.close()
@@ -142,18 +140,28 @@ def _sizes(array: Any) -> tuple[np.int64]:
     return (np.int64(array.size),)
 
 
-def _units(specs: Sequence[Spec]) -> list[str]:
-    """A translation unit for each group of raw kernels with the same headers."""
-    groups: dict[str, list[str]] = {}
+def units(specs: Sequence[Spec]) -> list[str]:
+    """A translation unit for each group of kernels with the same headers."""
+    groups: dict[str, list[Spec]] = {}
     for spec in specs:
-        if isinstance(spec, Raw):
-            text, entry = re.split(r"^(?=LUCID_)", spec.source, flags=re.MULTILINE)
-        elif isinstance(spec, Elementwise):
-            text, entry = spec.preamble, _elementwise(spec)
-        else:
-            text, entry = spec.preamble, _reduction(spec)
-        groups.setdefault(text, []).append(f"{entry}\nENROLL({spec.name});\n")
-    return [_FRAME + text + "".join(entries) for text, entries in groups.items()]
+        groups.setdefault(_parts(spec)[0], []).append(spec)
+    return [unit(text, group) for text, group in groups.items()]
+
+
+def unit(text: str, specs: Sequence[Spec]) -> str:
+    """One translation unit for kernels that `text` has all headers of."""
+    entries = (f"{_parts(spec)[1]}\nENROLL({spec.name});\n" for spec in specs)
+    return _FRAME + text + "".join(entries)
+
+
+def _parts(spec: Spec) -> tuple[str, str]:
+    """What defines what a kernel needs, and the kernel."""
+    if isinstance(spec, Raw):
+        text, entry = re.split(r"^(?=LUCID_)", spec.source, flags=re.MULTILINE)
+        return text, entry
+    if isinstance(spec, Elementwise):
+        return spec.preamble, _elementwise(spec)
+    return spec.preamble, _reduction(spec)
 
 
 def _elementwise(spec: Elementwise) -> str:

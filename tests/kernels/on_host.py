@@ -8,13 +8,14 @@ import numpy as np
 from host_device import Spec
 
 from lucid.backends import get
-from lucid.backends.cupy import kernels
+from lucid.backends.cupy import kernels, structs
 from lucid.backends.protocol import Components, Weights
 from lucid.distributions import MultivariateNormal, Normal, Poisson, StudentT
 
 F16, F32, F64 = map(np.dtype, ("float16", "float32", "float64"))
 KEY = (0x9E3779B97F4A7C15, 3)
 CPU = get("cpu")
+NORMAL = structs.named("Normal")
 FAMILIES: dict[Any, int] = {Normal: 2, StudentT: 3, Poisson: 1}
 
 
@@ -25,31 +26,31 @@ def specs() -> list[Spec]:
         kernels.categorical_log_prob("float32", "float32", n) for n in kernels.LANES
     ]
     for family, parameters in FAMILIES.items():
-        name = family.__name__
+        struct = structs.of(family)
         found += [
-            kernels.log_prob(name, parameters, "float32"),
-            kernels.per_row_mixture(name, parameters, *["float32"] * 3),
-            kernels.prepare(name, "float32", "float32"),
-            kernels.draw(name, "float32", "float32"),
+            kernels.log_prob(struct, parameters, "float32"),
+            kernels.per_row_mixture(struct, parameters, *["float32"] * 3),
+            kernels.prepare(struct, "float32", "float32"),
+            kernels.draw(struct, "float32", "float32"),
         ]
-        rows = dict.fromkeys(kernels.compiled_rows(name, "float32", 1))
-        found += [kernels.mixture(name, "float32", 1, r) for r in rows]
-        found.append(kernels.mixture_fixed(name, "float32", 1, max(rows)))
+        rows = dict.fromkeys(kernels.compiled_rows(struct, "float32", 1))
+        found += [kernels.mixture(struct, "float32", 1, r) for r in rows]
+        found.append(kernels.mixture_fixed(struct, "float32", 1, max(rows)))
     found += [
-        kernels.prepare("Normal", "float16", "float32"),
-        kernels.prepare("Normal", "float16", "float64"),
-        kernels.prepare("Normal", "float32", "float64"),
-        kernels.prepare("Normal", "float64", "float64"),
-        kernels.mixture("Normal", "float32", 3, 1),
-        kernels.mixture("Normal", "float64", 1, 1),
-        kernels.mixture_fixed("Normal", "float32", 1, 8, 2),
-        kernels.mixture_fixed("Normal", "float32", 3, 4),
-        kernels.mixture_small("Normal", "float32", 5),
+        kernels.prepare(NORMAL, "float16", "float32"),
+        kernels.prepare(NORMAL, "float16", "float64"),
+        kernels.prepare(NORMAL, "float32", "float64"),
+        kernels.prepare(NORMAL, "float64", "float64"),
+        kernels.mixture(NORMAL, "float32", 3, 1),
+        kernels.mixture(NORMAL, "float64", 1, 1),
+        kernels.mixture_fixed(NORMAL, "float32", 1, 8, 2),
+        kernels.mixture_fixed(NORMAL, "float32", 3, 4),
+        kernels.mixture_small(NORMAL, "float32", 5),
         *(kernels.mixture_shift(dtype) for dtype in ("float32", "float64")),
-        kernels.mixture_order("Normal", "float32"),
-        kernels.mixture_diagonal("Normal", "float32"),
-        kernels.mixture_merge("Normal", "float32"),
-        kernels.mixture_mode("Normal", "float32"),
+        kernels.mixture_order(NORMAL, "float32"),
+        kernels.mixture_diagonal(NORMAL, "float32"),
+        kernels.mixture_merge(NORMAL, "float32"),
+        kernels.mixture_mode(NORMAL, "float32"),
         *(kernels.mvn_prepare(dtype) for dtype in ("float32", "float64")),
         *(
             make("float32")
@@ -61,10 +62,10 @@ def specs() -> list[Spec]:
         ),
         kernels.mvn_draw("float32", "float32"),
         kernels.mvn_draw("float16", "float32"),
-        kernels.draw("Normal", "float16", "float32"),
+        kernels.draw(NORMAL, "float16", "float32"),
         kernels.categorical_log_prob("float16", "float32", 8),
         *(
-            kernels.per_row_mixture("Normal", 2, *types)
+            kernels.per_row_mixture(NORMAL, 2, *types)
             for types in (
                 ("float32", "float16", "float16"),
                 ("float32", "float32", "float64"),

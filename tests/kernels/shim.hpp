@@ -28,7 +28,7 @@
 #define __launch_bounds__(...)
 
 using std::cos, std::exp, std::exp2, std::fabs, std::floor, std::fma, std::fmax, std::fmin;
-using std::frexp, std::ldexp, std::log, std::log1p, std::pow, std::sqrt;
+using std::frexp, std::ldexp, std::lgamma, std::log, std::log1p, std::pow, std::rint, std::sqrt;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;

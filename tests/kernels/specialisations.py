@@ -11,10 +11,12 @@ import device_code
 from lucid.backends.cupy import kernels, sources
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
+from lucid.backends.cupy.structs import Struct, named
 
 Spec = Elementwise | Reduction | Raw
 DTYPES = ("float32", "float64")
 EVENT_SIZES = range(1, 10)
+NORMAL = named("Normal")
 
 
 def families() -> dict[str, int]:
@@ -33,21 +35,21 @@ def sources_of(dtype: str) -> tuple[str, ...]:
     return kernels.SOURCES[: kernels.SOURCES.index(dtype) + 1]
 
 
-def polynomials(family: str, dtype: str, event: int) -> tuple[int, ...]:
+def polynomials(family: Struct, dtype: str, event: int) -> tuple[int, ...]:
     """Of how many exponentials by polynomials a kernel is asked for."""
-    short = kernels.words(family) <= 2
-    if dtype == "float32" and event == 1 and short:
+    if dtype == "float32" and event == 1 and family.cheap:
         return kernels.POLYNOMIALS
     return kernels.POLYNOMIALS[:1]
 
 
-def of_family(family: str, parameters: int) -> Iterator[Spec]:
+def of_family(family: Struct, parameters: int) -> Iterator[Spec]:
     """The kernels of one scalar family."""
     for dtype in DTYPES:
         yield kernels.log_prob(family, parameters, dtype)
         for source in sources_of(dtype):
             yield kernels.per_row_mixture(family, parameters, dtype, source, dtype)
-        yield kernels.draw(family, dtype, dtype)
+        if family.draws:
+            yield kernels.draw(family, dtype, dtype)
         yield from (kernels.prepare(family, p, dtype) for p in kernels.SOURCES)
         for event in EVENT_SIZES:
             rows = dict.fromkeys(kernels.compiled_rows(family, dtype, event))
@@ -57,10 +59,10 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
                     kernels.mixture_fixed(family, dtype, event, r, p)
                     for p in polynomials(family, dtype, event)
                 )
-        if kernels.words(family) <= 2:
+        if family.cheap:
             for count in (1, 2, 7, kernels.MOST_SMALL):
                 yield kernels.mixture_small(family, dtype, count)
-        if kernels.quadratic(family):
+        if family.quadratic:
             yield kernels.mixture_order(family, dtype)
             yield kernels.cell_windows(family, dtype)
             for r in dict.fromkeys(kernels.compiled_rows(family, dtype, 1)):
@@ -71,7 +73,8 @@ def of_family(family: str, parameters: int) -> Iterator[Spec]:
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
-    yield kernels.draw(family, "float16", "float32")
+    if family.draws:
+        yield kernels.draw(family, "float16", "float32")
 
 
 def of_none() -> Iterator[Spec]:
@@ -95,7 +98,7 @@ def of_none() -> Iterator[Spec]:
             # What a weight is read as has to do with no family: one stands for all.
             weighed = (s for s in kernels.SOURCES if s != dtype)
             yield from (
-                kernels.per_row_mixture("Normal", 2, dtype, source, w) for w in weighed
+                kernels.per_row_mixture(NORMAL, 2, dtype, source, w) for w in weighed
             )
     yield kernels.mvn_draw("float16", "float32")
     yield kernels.draw_index()

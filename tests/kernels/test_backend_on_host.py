@@ -25,7 +25,7 @@ from on_host import (
     values,
 )
 
-from lucid.backends.cupy import choice, kernels
+from lucid.backends.cupy import choice, kernels, structs
 from lucid.backends.protocol import Components, Weights
 from lucid.distributions import Normal
 
@@ -68,7 +68,7 @@ def test_many_rows_share_a_load(backend, random):
 def test_a_shift_known_beforehand(backend, random, family, sets):
     components = mixture(random, family, sets, 41, 1, batch=3, dead=[4])
     value = values(random, family, (140, 3, 1))
-    rows = kernels.compiled_rows(family.__name__, "float32", 1)[0]
+    rows = kernels.compiled_rows(structs.of(family), "float32", 1)[0]
     with choice.force(kernel="fixed", rows=rows):
         names = same_mixture(backend, components, value)
     kinds = ["prepare", "mixture_shift", "mixture_fixed"]

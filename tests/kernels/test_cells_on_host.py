@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_device import HostDevice
+from host_device import HostDevice, units
 from scipy.special import logsumexp
 
-from lucid.backends.cupy import CupyBackend, cells, choice, kernels, mixture
+from lucid.backends.cupy import CupyBackend, cells, choice, kernels, mixture, structs
 from lucid.backends.protocol import Components, Weights
 from lucid.distributions import Normal
 from tests.bounds import bounded
 from tests.corpus import PROMISE, unit
 
 DTYPES = ("float32", "float64")
+NORMAL = structs.named("Normal")
 # Bits that all components outside a window may take off a row's sum.
 LOST = {"float32": -28, "float64": -57}
 FORCED = {"float32": {"polynomials": 2}, "float64": {"polynomials": 0}}
@@ -30,26 +31,24 @@ Law = tuple[Any, Any, Any]
 
 
 @pytest.fixture(scope="module")
-def device(compiler: str, pytestconfig: pytest.Config) -> Iterator[HostDevice]:
+def device(folder: Path) -> Iterator[HostDevice]:
     """A CUDA device played by the host, with the kernels of cells alone."""
     specs = [
-        kernels.mixture_fixed("Normal", "float32", 1, 8, 2),
-        kernels.mixture_order("Normal", "float32"),
+        kernels.mixture_fixed(NORMAL, "float32", 1, 8, 2),
+        kernels.mixture_order(NORMAL, "float32"),
     ]
     for dtype in DTYPES:
-        rows = kernels.compiled_rows("Normal", dtype, 1)
+        rows = kernels.compiled_rows(NORMAL, dtype, 1)
         polynomials = FORCED[dtype]["polynomials"]
         specs += [
-            kernels.prepare("Normal", dtype, dtype),
+            kernels.prepare(NORMAL, dtype, dtype),
             kernels.mixture_shift(dtype),
-            kernels.cell_windows("Normal", dtype),
+            kernels.cell_windows(NORMAL, dtype),
             kernels.cell_count(dtype),
             kernels.cell_sort(dtype),
-            *(kernels.mixture_cells("Normal", dtype, r, polynomials) for r in rows),
+            *(kernels.mixture_cells(NORMAL, dtype, r, polynomials) for r in rows),
         ]
-    cache = pytestconfig.cache
-    assert cache is not None
-    device = HostDevice(specs, Path(cache.mkdir("cells-on-host")))
+    device = HostDevice(units(specs), folder)
     yield device
     device.close()
 
@@ -110,7 +109,7 @@ def found_cells(device: HostDevice, given: Law, dtype: str) -> tuple[Any, Any]:
     mixed, kind = components(given, dtype), np.dtype(dtype)
     prepared = mixture.prepare(device, mixed, kind)
     known = cells._cells(device, mixed, prepared, kind)
-    return known, cells._windows(device, "Normal", known, kind)
+    return known, cells._windows(device, NORMAL, known, kind)
 
 
 def alive(given: Law) -> Law:
@@ -191,7 +190,7 @@ def test_rows_keep_the_promise(device, kind, dtype, most):
     mixed = components(given, dtype)
     known, _ = found_cells(device, given, dtype)
     x = rows_of(given, known.borders.astype(np.float64), 1500, dtype)
-    rows = kernels.compiled_rows("Normal", dtype, 1)[0 if most else -1]
+    rows = kernels.compiled_rows(NORMAL, dtype, 1)[0 if most else -1]
     assert error(scored(device, mixed, x, rows), given, x).max() <= PROMISE
 
 
@@ -213,7 +212,7 @@ def test_rows_are_sorted_by_cell(device, random, dtype):
     known, windows = found_cells(device, law("spread"), dtype)
     x = (40 * random.normal(size=9000)).astype(dtype)
     x[::50] = np.resize([np.nan, np.inf, -np.inf, 1e9, known.borders[3]], 180)
-    spec = kernels.mixture_cells("Normal", dtype, 1)
+    spec = kernels.mixture_cells(NORMAL, dtype, 1)
     chosen = choice.Choice("cells", rows=1)
     plan = cells.Plan(x.shape, spec, chosen, known, windows)
     counts, starts, rows, blocks = plan.sort(device, x)
@@ -239,7 +238,7 @@ def test_special_rows_and_their_neighbours(device, dtype):
     known, _ = found_cells(device, given, dtype)
     x = rows_of(given, known.borders.astype(np.float64), 1200, dtype)
     clean = scored(device, mixed, x)
-    for rows in kernels.compiled_rows("Normal", dtype, 1):
+    for rows in kernels.compiled_rows(NORMAL, dtype, 1):
         np.testing.assert_array_equal(
             scored(device, mixed, x[100:900], rows), clean[100:900]
         )

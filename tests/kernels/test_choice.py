@@ -13,12 +13,12 @@ from lucid.backends.cupy.choice import (
     force,
     may_have_cells,
 )
+from lucid.backends.cupy.structs import named
 
 
 def chosen(**given: Any) -> Choice:
     """The choice for a large mixture of normals on an H200, but for what is given."""
     large: dict[str, Any] = {
-        "family": "Normal",
         "dtype": "float32",
         "samples": 1_000_000,
         "batch": 1,
@@ -27,7 +27,8 @@ def chosen(**given: Any) -> Choice:
         "multiprocessors": 132,
         "capability": (9, 0),
     }
-    return choose(**(large | given))
+    family = named(given.pop("family", "Normal"))
+    return choose(family, **(large | given))
 
 
 def test_a_large_mixture_has_a_fixed_shift():
@@ -126,7 +127,7 @@ def test_windows_hold_little_memory():
 
 
 def test_what_is_forced_is_not_asked_for():
-    size = ("Normal", "float32", 4_000_000, 1, 4096, 1)
+    size = (named("Normal"), "float32", 4_000_000, 1, 4096, 1)
     assert may_have_cells(*size)
     with force(kernel="fixed"):
         assert not may_have_cells(*size)

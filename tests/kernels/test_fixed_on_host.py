@@ -217,7 +217,7 @@ def test_order(host: Host):
         ),  # forgets the row
     ],
 )
-def test_a_missing_fallback_shows(kept, broken, tmp_path_factory):
+def test_a_missing_fallback_shows(kept, broken, folder):
     """The test of outliers fails where a refused row is not done again."""
     source = fixed_unit()
     assert source.count(kept) == 1
@@ -226,7 +226,7 @@ def test_a_missing_fallback_shows(kept, broken, tmp_path_factory):
     x[::50] = 40.0
     errors = []
     for text in (source, source.replace(kept, broken)):
-        running = Host(text, folder=tmp_path_factory.mktemp("fallback"))
+        running = Host(text, folder=folder)
         errors.append(error(run(running, law, x, VARIANTS[0]), law, x).max())
         running.close()
     assert errors[0] <= PROMISE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -40,22 +41,20 @@ def parameters(family: str, dtype: str) -> list[Any]:
     return [np.array(LAWS[family][p], dtype)[:, None] for p in PARAMETERS[family]]
 
 
-def test_sanitizer_catches_a_read_past_the_end(
-    host: Host, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_sanitizer_catches_a_read_past_the_end(folder: Path) -> None:
     """One log probability too few for the category asked for."""
     source = (
         '#include "server.hpp"\n#include "categorical.cuh"\n'
         "LUCID_CATEGORICAL_GATHER(gather, float)\nENROLL(gather);\n"
     )
-    broken = Host(source, folder=tmp_path_factory.mktemp("broken"))
+    broken = Host(source, folder=folder)
     values = np.array([3], np.int64)
     with pytest.raises(RuntimeError, match="heap-buffer-overflow"):
         broken("gather", (1,), 1, np.zeros(3, "f4"), values, np.zeros(1, "f4"), 1, 1, 4)
     broken.close()
 
 
-def test_a_missing_barrier_shows(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_missing_barrier_shows(folder: Path) -> None:
     """Whichever of two threads comes first, in one of two rounds it is the other."""
     source = """#include "server.hpp"
 static void exchange(int step, int* out) {
@@ -68,7 +67,7 @@ static void exchange(int step, int* out) {
 }
 ENROLL(exchange);
 """
-    planted = Host(source, folder=tmp_path_factory.mktemp("planted"))
+    planted = Host(source, folder=folder)
     first = np.arange(64)
     for step in (1, 63):
         found = planted("exchange", (1,), 64, step, np.zeros(128, "i4"))[-1]

@@ -16,7 +16,10 @@ from bench import machine_code
 from bench.kernels import ARCHITECTURES, Hot, count, hot_kernels, hot_loop
 from bench.machine_code import Block, Missing, tool
 from lucid.backends.cupy import kernels
+from lucid.backends.cupy.formula import struct_text
 from lucid.backends.cupy.specs import Raw
+from lucid.backends.cupy.structs import given, named
+from lucid.distributions import Normal
 
 try:
     tool("nvdisasm")
@@ -25,6 +28,7 @@ except Missing as error:
     missing = str(error)
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"not run: {missing}")
 
+NORMAL = named("Normal")
 every_architecture = pytest.mark.parametrize("arch", ARCHITECTURES)
 HOT = {f"{hot.title}, {hot.spec.name}": hot for hot in hot_kernels()}
 
@@ -49,7 +53,7 @@ def test_a_hot_loop_is_within_its_bound(name, arch):
 @every_architecture
 @pytest.mark.parametrize("polynomials", kernels.POLYNOMIALS)
 def test_a_tile_of_near_components_is_one_loop(polynomials, arch):
-    spec = kernels.mixture_fixed("Normal", "float32", 1, 8, polynomials)
+    spec = kernels.mixture_fixed(NORMAL, "float32", 1, 8, polynomials)
     loop, pairs = busiest(spec, arch, "MUFU.EX2"), kernels.FIXED_TILE * 8
     assert loop.count("MUFU") == pairs - polynomials * pairs // 9
     # A multiply-add for the term's root, one for its square, and one addition; then
@@ -65,17 +69,28 @@ def test_a_tile_of_near_components_is_one_loop(polynomials, arch):
 @pytest.mark.parametrize("polynomials", kernels.POLYNOMIALS)
 def test_a_pair_under_a_window_costs_no_more(polynomials, arch):
     """What tells windows apart is outside of the loop over a tile."""
-    plain = kernels.mixture_fixed("Normal", "float32", 1, 8, polynomials)
-    cells = kernels.mixture_cells("Normal", "float32", 8, polynomials)
+    plain = kernels.mixture_fixed(NORMAL, "float32", 1, 8, polynomials)
+    cells = kernels.mixture_cells(NORMAL, "float32", 8, polynomials)
     loops = [busiest(spec, arch, "MUFU.EX2") for spec in (plain, cells)]
     for opcode in ("MUFU", "FFMA|FADD|FMUL", "LDS", "BRA", "LDG|LDL|STL"):
         assert loops[0].count(opcode) == loops[1].count(opcode)
     assert abs(len(loops[0].instructions) - len(loops[1].instructions)) <= 8
 
 
+def test_a_struct_from_a_trace_costs_no_more_than_one_by_hand():
+    """Instruction by instruction: the lazy kernel shows it, and compiles fast."""
+    written = given(Normal, struct_text(Normal))
+    loops = [
+        busiest(kernels.mixture(struct, "float32", 1, 8), 90, "MUFU.EX2")
+        for struct in (NORMAL, written)
+    ]
+    assert len(loops[0].instructions) == len(loops[1].instructions)
+    assert loops[0].count("MUFU.EX2") == loops[1].count("MUFU.EX2") >= 8
+
+
 @every_architecture
 def test_a_pair_in_float64_takes_eleven_operations(arch):
-    loop = busiest(kernels.mixture_fixed("Normal", "float64", 1, 2), arch, "DFMA")
+    loop = busiest(kernels.mixture_fixed(NORMAL, "float64", 1, 2), arch, "DFMA")
     pairs = kernels.FIXED_TILE * 2
     assert loop.count("DFMA") == 8 * pairs
     assert loop.count("D") <= 11 * pairs + 6  # and the tile's own
@@ -86,8 +101,8 @@ def test_a_pair_in_float64_takes_eleven_operations(arch):
     ("event", "most_per_pair"), [(1, 7.0), (2, 10.5), (3, 15.0), (4, 18.0)]
 )
 def test_a_pair_of_a_shared_mixture(event, most_per_pair, arch):
-    rows = kernels.compiled_rows("Normal", "float32", event)[0]
-    loop = busiest(kernels.mixture("Normal", "float32", event, rows), arch, "MUFU.EX2")
+    rows = kernels.compiled_rows(NORMAL, "float32", event)[0]
+    loop = busiest(kernels.mixture(NORMAL, "float32", event, rows), arch, "MUFU.EX2")
     pairs = loop.count("MUFU.EX2")
     assert pairs >= rows  # one exponential a pair, and whole tiles of pairs
     assert len(loop.instructions) <= most_per_pair * pairs
@@ -98,7 +113,7 @@ def test_a_pair_of_a_shared_mixture(event, most_per_pair, arch):
 
 @every_architecture
 def test_an_element_of_a_diagonal_event(arch):
-    loop = busiest(kernels.mixture_diagonal("Normal", "float32"), arch, "FFMA")
+    loop = busiest(kernels.mixture_diagonal(NORMAL, "float32"), arch, "FFMA")
     elements = loop.count("FFMA")  # with one subtraction and one product each
     assert elements >= 32
     assert loop.count("LDS") * 5 <= elements
@@ -138,7 +153,7 @@ def slower() -> Hot:
     return dataclasses.replace(hot, spec=Raw(hot.spec.name, source))
 
 
-LAZY = ("Normal", "float32", 1, 8)
+LAZY = (NORMAL, "float32", 1, 8)
 
 
 def test_the_counts_are_of_the_code_that_runs():

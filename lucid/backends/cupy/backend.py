@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.cupy import categorical, draws, kernels, mixture
+from lucid.backends.cupy import categorical, draws, kernels, mixture, structs
 from lucid.backends.cupy.device import CudaDevice
 from lucid.backends.cupy.launch import readable
 from lucid.backends.cupy.staging import Pipeline, Results, Work
@@ -82,7 +82,7 @@ class CupyBackend:
                 out = self.xp.empty(shape, dtype)
             direct = out if out.dtype == dtype else self.xp.empty(out.shape, dtype)
             if out.size:
-                spec = kernels.log_prob(family.__name__, len(parameters), dtype.name)
+                spec = kernels.log_prob(structs.of(family), len(parameters), dtype.name)
                 self._device.elementwise(spec, (*operands, direct))
             return _finish(direct, out)
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.cupy import kernels
+from lucid.backends.cupy import kernels, structs
 from lucid.backends.cupy.choice import Choice, cells_of
 from lucid.backends.cupy.device import CudaDevice, Size
 from lucid.backends.cupy.launch import ceil_divide, int64
 from lucid.backends.cupy.specs import Raw
+from lucid.backends.cupy.structs import Struct
 from lucid.backends.protocol import Array, Components
 
 # Rows whose numbers are put together at a time: 64 MiB of them.
@@ -121,7 +122,7 @@ def plan(
     chosen: Choice,
 ) -> Plan:
     """The launches for values of a shape, all of one scalar mixture."""
-    family = components.family.__name__
+    family = structs.of(components.family)
     cells = _cells(device, components, prepared, dtype)
     windows: Windows = device.kept(
         components,
@@ -135,7 +136,7 @@ def plan(
 def _cells(
     device: CudaDevice, components: Components, prepared: Any, dtype: Any
 ) -> Cells:
-    family = components.family.__name__
+    family = structs.of(components.family)
 
     def build() -> Cells:
         return _cut(device, family, prepared.factors, prepared.constants, dtype)
@@ -145,7 +146,7 @@ def _cells(
 
 
 def _cut(
-    device: CudaDevice, family: str, factors: Array, constants: Array, dtype: Any
+    device: CudaDevice, family: Struct, factors: Array, constants: Array, dtype: Any
 ) -> Cells:
     """Cut the line where the components' nodes lie, as many of them in each cell."""
     xp = device.xp
@@ -189,7 +190,7 @@ def _cut(
     return Cells(factors, constants, shifts, borders, counts.astype(np.int64), mean)
 
 
-def _windows(device: CudaDevice, family: str, cells: Cells, dtype: Any) -> Windows:
+def _windows(device: CudaDevice, family: Struct, cells: Cells, dtype: Any) -> Windows:
     """The components of each cell's window."""
     xp = device.xp
     ends = np.concatenate([[0, 0], np.cumsum(cells.counts)]).astype(np.int32)
@@ -204,7 +205,7 @@ def _windows(device: CudaDevice, family: str, cells: Cells, dtype: Any) -> Windo
 
 def _launch_windows(
     device: CudaDevice,
-    family: str,
+    family: Struct,
     dtype: Any,
     cells: int,
     factors: Array,

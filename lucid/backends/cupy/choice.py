@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lucid.backends.cupy import kernels
 from lucid.backends.cupy.launch import MOST_BLOCKS_YZ, ceil_divide, splits
+from lucid.backends.cupy.structs import Struct
 
 # A block of the kernels that hold an event in registers.
 THREADS = 128
@@ -80,7 +81,7 @@ def forced() -> dict[str, Any]:
 
 
 def choose(
-    family: str,
+    family: Struct,
     dtype: str,
     samples: int,
     batch: int,
@@ -106,7 +107,7 @@ def cells_of(count: int) -> int:
 
 
 def may_have_cells(
-    family: str, dtype: str, samples: int, batch: int, count: int, event: int
+    family: Struct, dtype: str, samples: int, batch: int, count: int, event: int
 ) -> bool:
     """Whether windows could pay, so that it is worth to find them."""
     if "kernel" in forced():
@@ -115,10 +116,10 @@ def may_have_cells(
 
 
 def _cell_rows(
-    family: str, dtype: str, samples: int, batch: int, count: int, event: int
+    family: Struct, dtype: str, samples: int, batch: int, count: int, event: int
 ) -> int:
     """Rows a thread for blocks of one cell; 0 where cells cannot pay."""
-    if not (event == batch == 1 and kernels.quadratic(family)):
+    if not (event == batch == 1 and family.quadratic):
         return 0
     if not _FEWEST_FOR_CELLS <= count <= _MOST_FOR_CELLS:
         return 0
@@ -138,7 +139,7 @@ def _polynomials(dtype: str, short: bool, capability: tuple[int, int]) -> int:
 
 
 def _choose(
-    family: str,
+    family: Struct,
     dtype: str,
     samples: int,
     batch: int,
@@ -156,7 +157,7 @@ def _choose(
     if not compiled:
         # Events too long for registers are staged a few elements at a time.
         return Choice("diagonal", splits=parts(Choice("diagonal").block_rows))
-    short = event == 1 and kernels.words(family) <= 2
+    short = event == 1 and family.cheap
     polynomials = _polynomials(dtype, short, capability)
     cell_rows = _cell_rows(family, dtype, samples, batch, count, event)
     if cell_rows and width <= _WIDEST_WINDOW:
@@ -182,7 +183,7 @@ def _choose(
         rows,
         polynomials=polynomials,
         ordered=event == 1
-        and kernels.quadratic(family)
+        and family.quadratic
         # One tile at least, that would otherwise reach over the whole mixture.
         and count > kernels.FIXED_TILE
         and batch * count * count <= _MOST_COMPARISONS,

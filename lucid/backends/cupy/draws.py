@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from lucid.backends.cupy import kernels
+from lucid.backends.cupy import kernels, structs
 from lucid.backends.cupy.device import CudaDevice, Kept
 from lucid.backends.cupy.launch import (
     MOST_KEPT,
@@ -73,13 +73,13 @@ def draw(
     table = _PICKED
     if components.weights is not None:
         table = _chosen_by(device, components, key, start, index)
-    if components.family.family_event_ndim == 1:
+    if structs.is_vector(components.family):
         (loc, scale_tril), source = contiguous(device, components, _sets(components))
         spec = kernels.mvn_draw(source, wide.name)
         parameters: tuple[Any, ...] = (loc, scale_tril, *int64(loc.shape[0]))
     else:
         arrays, source = parameters_in_place(components)
-        spec = kernels.draw(components.family.__name__, source, wide.name)
+        spec = kernels.draw(structs.drawing(components.family), source, wide.name)
         parameters = views(arrays)
     arguments = (
         *parameters, *table.arguments,

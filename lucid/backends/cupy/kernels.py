@@ -1,29 +1,27 @@
 """Every kernel lucid has, as text: a function a kind, an entry point a specialisation.
 
-A name and numbers from closed sets are all that goes into a source: families are the
-headers of `kernels/families`, element types are two, and a third that is only read.
+Names and numbers from closed sets are all that goes into a source, and the text of a
+family's struct: see structs.py. Element types are two, and a third that is only read.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any
 
 import numpy as np
 
-from lucid.backends.cupy.sources import folder, inlined
+from lucid.backends.cupy.sources import inlined
 from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
+from lucid.backends.cupy.structs import MOST_PARAMETERS, Struct
 
 LANES = (8, 32, 256)
 # Event sizes up to this are compiled in.
 _COMPILED_EVENT_SIZE = 4
-_NAME = re.compile(r"^[A-Za-z_]\w*$", re.ASCII)
 _ELEMENT = {"float32": "float", "float64": "double"}
 # What kernels read where an array is, without a copy in the type they compute in.
 _SOURCE = {"float16": "lucid::Half", **_ELEMENT}
 SOURCES = tuple(_SOURCE)
-_MAX_PARAMETERS = 3
 # Of kernels/fixed_stage.cuh: components summed by themselves, and how many exponentials
 # of each 9 may be polynomials.
 FIXED_TILE = 18
@@ -35,58 +33,19 @@ MOST_CELLS = 255
 SORT_ROWS = 4096
 
 
-@functools.cache
-def header(family: str) -> str:
-    """The header of a family, from its class's name: `StudentT`, student_t.cuh."""
-    if not _NAME.match(family):
-        raise ValueError(f"{family!r} is not the name of a family")
-    path = f"families/{snake(family)}.cuh"
-    if not (folder() / path).is_file():
-        raise ValueError(
-            f"{family} has no CUDA code: {path} is missing in {folder()}; it runs on "
-            "the CPU only"
-        )
-    return path
-
-
-@functools.cache
-def words(family: str) -> int:
-    """How many values a component's factors take, from the header's own struct.
-
-    A kernel's source asserts the same of the compiled struct: see `prepare`.
-    """
-    text = (folder() / header(family)).read_text(encoding="utf-8")
-    body = re.search(r"\bFactors\s*\{(.*?)\}", re.sub(r"//.*", "", text), re.DOTALL)
-    if body is None:
-        raise ValueError(f"{header(family)} has no struct `Factors`")
-    return sum(line.count(",") + 1 for line in body[1].split(";") if line.strip())
-
-
-@functools.cache
-def quadratic(family: str) -> bool:
-    """Whether a family's pair is constant − ((x − loc)·inverse_scale)²: it says so."""
-    text = (folder() / header(family)).read_text(encoding="utf-8")
-    return "bool quadratic = true;" in text
-
-
-def snake(family: str) -> str:
-    """`student_t` of `StudentT`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", family).lower()
-
-
 def element(dtype: Any) -> str:
     """The C++ name of an element type."""
     return _ELEMENT[np.dtype(dtype).name]
 
 
-def compiled_rows(family: str, dtype: str, event: int) -> tuple[int, ...]:
+def compiled_rows(family: Struct, dtype: str, event: int) -> tuple[int, ...]:
     """Rows a thread may hold where `event` is compiled in, most first; () where not.
 
     Rows share each load of a component, so more are better, until the unrolled pairs
     (rows · event · 8 components) overflow the registers and take seconds to compile.
     Where pairs are long, as with a log or in float64, loads matter less.
     """
-    short = words(family) <= 2
+    short = family.cheap
     if not 1 <= event <= (_COMPILED_EVENT_SIZE if short else 1):
         return ()
     if dtype == "float64":
@@ -97,16 +56,25 @@ def compiled_rows(family: str, dtype: str, event: int) -> tuple[int, ...]:
 
 def _raw(kind: str, headers: tuple[str, ...], name: str, *arguments: object) -> Raw:
     """The kernel that macro LUCID_<kind> defines under `name`."""
-    call = f"LUCID_{kind}({', '.join(map(str, (name, *arguments)))})"
-    return Raw(name, f"{inlined(*headers)}\n{call}\n")
+    return Raw(name, f"{inlined(*headers)}\n{_entry(kind, name, *arguments)}")
 
 
-def _label(what: str, family: str, *parts: object) -> str:
-    return "_".join(map(str, ("lucid", what, snake(family), *parts)))
+def _of(family: Struct, kind: str, header: str, name: str, *arguments: object) -> Raw:
+    """The same of a family."""
+    entry = _entry(kind, name, family.name, *arguments)
+    return Raw(name, f"{family.source(header)}\n{entry}")
+
+
+def _entry(kind: str, *arguments: object) -> str:
+    return f"LUCID_{kind}({', '.join(map(str, arguments))})\n"
+
+
+def _label(what: str, family: Struct, *parts: object) -> str:
+    return "_".join(map(str, ("lucid", what, family.label, *parts)))
 
 
 @functools.cache
-def log_prob(family: str, parameters: int, dtype: str) -> Elementwise:
+def log_prob(family: Struct, parameters: int, dtype: str) -> Elementwise:
     """The elementwise log density: value, parameters → result."""
     fields = ", ".join(f"in{i + 1}" for i in range(parameters))
     return Elementwise(
@@ -114,16 +82,16 @@ def log_prob(family: str, parameters: int, dtype: str) -> Elementwise:
         inputs=", ".join(f"{dtype} in{i}" for i in range(parameters + 1)),
         outputs=f"{dtype} out0",
         operation=(
-            f"out0 = lucid::log_prob(lucid::{family}<{element(dtype)}>"
+            f"out0 = lucid::log_prob(lucid::{family.name}<{element(dtype)}>"
             f"{{{fields}}}, in0)"
         ),
-        preamble=inlined(header(family), "elementwise.cuh"),
+        preamble=family.source("elementwise.cuh"),
     )
 
 
 @functools.cache
 def per_row_mixture(
-    family: str, parameters: int, dtype: str, source: str, weights: str
+    family: Struct, parameters: int, dtype: str, source: str, weights: str
 ) -> Reduction:
     """A mixture whose parameters are its row's own, prepared as they are read.
 
@@ -153,7 +121,7 @@ def per_row_mixture(
     for i in range(1, parameters + 1):
         place = f"{row} % batch * b{i} + _J * k{i}"
         arguments += [f"{pointer(f'in{i}', source)} + {place}", f"d{i}"]
-    for _ in range(_MAX_PARAMETERS - parameters):
+    for _ in range(MOST_PARAMETERS - parameters):
         arguments += [f"static_cast<const {_SOURCE[source]}*>(nullptr)", "0"]
     weight = f"{pointer('weight', weights)}[{row} % batch * bw + _J * kw]"
     total = f"(&total[0])[{row} % batch * bt]"
@@ -167,54 +135,53 @@ def per_row_mixture(
         name=_label("mixture_per_row", family, dtype, *types),
         inputs=", ".join(inputs),
         outputs=f"{dtype} out0",
-        map=f"lucid::component<lucid::{family}>({', '.join(arguments)})",
+        map=f"lucid::component<lucid::{family.name}>({', '.join(arguments)})",
         reduce="lucid::merge(a, b)",
         post_map="out0 = a.log()",
         identity=f"lucid::LogSumExp<{kind}>()",
         reduce_type=f"lucid::LogSumExp<{kind}>",
-        preamble=inlined(header(family), "elementwise.cuh"),
+        preamble=family.source("elementwise.cuh"),
     )
 
 
 @functools.cache
-def prepare(family: str, source: str, dtype: str) -> Raw:
+def prepare(family: Struct, source: str, dtype: str) -> Raw:
     """Parameters of type `source` made into factors and constants."""
     name = _label("prepare", family, source, dtype)
-    headers = (header(family), "prepare.cuh")
     kind = element(dtype)
-    spec = _raw("PREPARE", headers, name, family, _SOURCE[source], kind)
+    spec = _of(family, "PREPARE", "prepare.cuh", name, _SOURCE[source], kind)
     size = (
-        f"sizeof(lucid::{family}<{kind}>::Factors) == {words(family)} * sizeof({kind})"
+        f"sizeof(lucid::{family.name}<{kind}>::Factors) == "
+        f"{family.words} * sizeof({kind})"
     )
     return Raw(name, f'{spec.source}static_assert({size}, "Factors");\n')
 
 
 @functools.cache
-def mixture(family: str, dtype: str, event: int, rows: int) -> Raw:
+def mixture(family: Struct, dtype: str, event: int, rows: int) -> Raw:
     """Shared parameters, an event size and a number of rows a thread compiled in."""
     name = _label("mixture", family, dtype, f"d{event}", f"rows{rows}")
-    headers = (header(family), "mixture.cuh")
-    return _raw("MIXTURE", headers, name, family, element(dtype), event, rows)
+    return _of(family, "MIXTURE", "mixture.cuh", name, element(dtype), event, rows)
 
 
 @functools.cache
 def mixture_fixed(
-    family: str, dtype: str, event: int, rows: int, polynomials: int = 0
+    family: Struct, dtype: str, event: int, rows: int, polynomials: int = 0
 ) -> Raw:
     """The same with a shift known beforehand, and some exponentials by polynomials."""
     name = _label("mixture_fixed", family, dtype, f"d{event}", f"rows{rows}")
     name += f"_polynomials{polynomials}" if polynomials else ""
-    headers = (header(family), "mixture_fixed.cuh")
-    arguments = (family, element(dtype), event, rows, polynomials)
-    return _raw("MIXTURE_FIXED", headers, name, *arguments)
+    arguments = (element(dtype), event, rows, polynomials)
+    return _of(family, "MIXTURE_FIXED", "mixture_fixed.cuh", name, *arguments)
 
 
 @functools.cache
-def mixture_small(family: str, dtype: str, count: int) -> Raw:
+def mixture_small(family: Struct, dtype: str, count: int) -> Raw:
     """One mixture of few components, their number compiled in."""
     name = _label("mixture_small", family, dtype, f"k{count}")
-    headers = (header(family), "mixture_small.cuh")
-    return _raw("MIXTURE_SMALL", headers, name, family, element(dtype), count)
+    return _of(
+        family, "MIXTURE_SMALL", "mixture_small.cuh", name, element(dtype), count
+    )
 
 
 @functools.cache
@@ -225,29 +192,26 @@ def mixture_shift(dtype: str) -> Raw:
 
 
 @functools.cache
-def mixture_order(family: str, dtype: str) -> Raw:
+def mixture_order(family: Struct, dtype: str) -> Raw:
     """Components in the order of their loc."""
     name = _label("mixture_order", family, dtype)
-    headers = (header(family), "mixture_order.cuh")
-    return _raw("MIXTURE_ORDER", headers, name, family, element(dtype))
+    return _of(family, "MIXTURE_ORDER", "mixture_order.cuh", name, element(dtype))
 
 
 @functools.cache
-def mixture_cells(family: str, dtype: str, rows: int, polynomials: int = 0) -> Raw:
+def mixture_cells(family: Struct, dtype: str, rows: int, polynomials: int = 0) -> Raw:
     """Rows that were sorted by cell, over the window of each cell."""
     name = _label("mixture_cells", family, dtype, f"rows{rows}")
     name += f"_polynomials{polynomials}" if polynomials else ""
-    headers = (header(family), "mixture_cells.cuh")
-    arguments = (family, element(dtype), rows, polynomials)
-    return _raw("MIXTURE_CELLS", headers, name, *arguments)
+    arguments = (element(dtype), rows, polynomials)
+    return _of(family, "MIXTURE_CELLS", "mixture_cells.cuh", name, *arguments)
 
 
 @functools.cache
-def cell_windows(family: str, dtype: str) -> Raw:
+def cell_windows(family: Struct, dtype: str) -> Raw:
     """The components that matter in each cell."""
     name = _label("cell_windows", family, dtype)
-    headers = (header(family), "cells.cuh")
-    return _raw("CELL_WINDOWS", headers, name, family, element(dtype))
+    return _of(family, "CELL_WINDOWS", "cells.cuh", name, element(dtype))
 
 
 @functools.cache
@@ -265,27 +229,24 @@ def cell_sort(dtype: str) -> Raw:
 
 
 @functools.cache
-def mixture_diagonal(family: str, dtype: str) -> Raw:
+def mixture_diagonal(family: Struct, dtype: str) -> Raw:
     """Shared parameters, any event size."""
     name = _label("mixture_diagonal", family, dtype)
-    headers = (header(family), "mixture_diagonal.cuh")
-    return _raw("MIXTURE_DIAGONAL", headers, name, family, element(dtype))
+    return _of(family, "MIXTURE_DIAGONAL", "mixture_diagonal.cuh", name, element(dtype))
 
 
 @functools.cache
-def mixture_merge(family: str, dtype: str) -> Raw:
+def mixture_merge(family: Struct, dtype: str) -> Raw:
     """The partial sums of components split over blocks made one."""
     name = _label("mixture_merge", family, dtype)
-    headers = (header(family), "mixture_finish.cuh")
-    return _raw("MIXTURE_MERGE", headers, name, family, element(dtype))
+    return _of(family, "MIXTURE_MERGE", "mixture_finish.cuh", name, element(dtype))
 
 
 @functools.cache
-def mixture_mode(family: str, dtype: str) -> Raw:
+def mixture_mode(family: Struct, dtype: str) -> Raw:
     """The most probable component and its log probability."""
     name = _label("mixture_mode", family, dtype)
-    headers = (header(family), "mixture_mode.cuh")
-    return _raw("MIXTURE_MODE", headers, name, family, element(dtype))
+    return _of(family, "MIXTURE_MODE", "mixture_mode.cuh", name, element(dtype))
 
 
 _MVN = ("mixture_multivariate_normal.cuh",)
@@ -356,11 +317,10 @@ def row_tables(weights: str) -> Raw:
 
 
 @functools.cache
-def draw(family: str, source: str, dtype: str) -> Raw:
+def draw(family: Struct, source: str, dtype: str) -> Raw:
     """An index, that component's parameters, and one draw from it."""
     name = _label("draw", family, source, dtype)
-    headers = (header(family), "draw.cuh")
-    return _raw("DRAW", headers, name, family, _SOURCE[source], element(dtype))
+    return _of(family, "DRAW", "draw.cuh", name, _SOURCE[source], element(dtype))
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.cupy import cells, kernels, multivariate_normal
+from lucid.backends.cupy import cells, kernels, multivariate_normal, structs
 from lucid.backends.cupy.choice import choose, forced, may_have_cells
 from lucid.backends.cupy.device import CudaDevice, Kept, Size
 from lucid.backends.cupy.launch import (
@@ -101,7 +101,7 @@ def log_prob(
     """Fill `out` [S, B] with the log density of values [S, B, D], both contiguous."""
     if value.shape[0] * value.shape[1] == 0:
         return
-    if components.family.family_event_ndim == 1:
+    if structs.is_vector(components.family):
         multivariate_normal.log_prob(device, components, value, dtype, out)
         return
     plan = _plan(device, components, value.shape, dtype)
@@ -124,7 +124,7 @@ def mode(
     rows = samples * batch
     if rows == 0:
         return
-    if components.family.family_event_ndim == 1:
+    if structs.is_vector(components.family):
         multivariate_normal.mode(device, components, value, dtype, index, log_posterior)
         return
     if parameter_sets(components) == 1:
@@ -134,7 +134,7 @@ def mode(
         value, prepared.factors, prepared.constants, index, log_posterior,
         *int64(samples, batch, components.count, event),
     )  # fmt: skip
-    spec = kernels.mixture_mode(components.family.__name__, dtype.name)
+    spec = kernels.mixture_mode(structs.of(components.family), dtype.name)
     device.launch(spec, (ceil_divide(rows, 128),), (128,), arguments)
 
 
@@ -156,11 +156,11 @@ def prepare(device: CudaDevice, components: Components, dtype: Any) -> Prepared:
 def _build(
     device: CudaDevice, components: Components, dtype: Any, sets: int, event: int
 ) -> Prepared:
-    family, count = components.family.__name__, components.count
+    family, count = structs.of(components.family), components.count
     parameters, source = parameters_in_place(components)
     size = sets * count * event
     prepared = Prepared(
-        device.xp.empty(size * kernels.words(family), dtype),
+        device.xp.empty(size * family.words, dtype),
         device.xp.empty(sets * count, dtype),
     )
     arguments = (
@@ -178,7 +178,7 @@ def _known(
     """What a fixed shift needs beside the factors: made and kept like them."""
     prepared = prepare(device, components, dtype)
     sets, count = parameter_sets(components), components.count
-    family = components.family.__name__
+    family = structs.of(components.family)
 
     def build() -> Known:
         factors, constants = prepared.factors, prepared.constants
@@ -198,7 +198,7 @@ def _known(
         device.launch(spec, grid, (128,), (constants, *sizes, shifts))
         return Known(factors, constants, shifts)
 
-    if prepared.factors.size > MOST_KEPT * kernels.words(family):
+    if prepared.factors.size > MOST_KEPT * family.words:
         return build()
     key = ("shifts", dtype, "ordered" if ordered else "as given")
     result: Known = device.kept(components, key, build)
@@ -233,7 +233,8 @@ def _new_plan(
     samples, batch, event = shape
     if sets == 1:  # all rows are values of one mixture
         samples, batch = samples * batch, 1
-    family, count, kind = components.family.__name__, components.count, dtype.name
+    family, count = structs.of(components.family), components.count
+    kind = dtype.name
     size, width = (samples, batch, count, event), 1.0
     if may_have_cells(family, kind, *size):
         prepared = prepare(device, components, dtype)
@@ -288,7 +289,7 @@ def _per_row_log_prob(
     shape = device.xp.broadcast_to(device.xp.zeros((1, 1), dtype), (count, rows))
     arguments += [*weights, *int64(event, batch, rows), shape]
     spec = kernels.per_row_mixture(
-        components.family.__name__,
+        structs.of(components.family),
         len(parameters),
         dtype.name,
         source,

@@ -1,4 +1,4 @@
-"""The categorical gather, compiled: one pass over per-row logits, in blocks."""
+"""The categorical gather, compiled: one pass over logits or values, in blocks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from numba import types
 from lucid.backends.numba import kernels
 from lucid.backends.numba.compiler import compiled
 from lucid.backends.numba.source import compose
-from lucid.backends.numpy import categorical as in_numpy
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array
 
 # Logits of a part of a row, which stay in a core's first-level cache; their sum in the
 # dtype itself loses next to nothing.
 _TERMS = 1024
+# Logits, and values looked up, that a thread takes at once: what Python does between
+# two blocks takes some microseconds, and threads wait for each other in it.
+BLOCK, SHARE = 1 << 19, 1 << 18
+# Values that are worth a loop of their own.
+MANY = 1 << 15
 
 
 def log_prob(logits: Array, value: Array, dtype: np.dtype[Any], out: Array) -> None:
@@ -33,7 +37,40 @@ def log_prob(logits: Array, value: Array, dtype: np.dtype[Any], out: Array) -> N
         block = kernels.operand(logits[start:stop], given)
         loop(block, index, start, out, np.empty(_TERMS, dtype))
 
-    run_blocks(rows, max(1, in_numpy.BLOCK_ELEMENTS // max(1, count)), work)
+    run_blocks(rows, max(1, BLOCK // max(1, count)), work)
+
+
+def lookup(table: Array, value: Array, out: Array) -> bool:
+    """Fill `out` with table[value + 1], as in NumPy; False where that is better."""
+    kind, size = value.dtype.kind, value.dtype.itemsize
+    known = size in (4, 8) if kind == "f" else kind == "i" or (kind == "u" and size < 8)
+    if value.size < MANY or not known or not value.dtype.isnative:
+        return False
+    if table.dtype != out.dtype or table.dtype.itemsize not in (4, 8):
+        return False
+    if not all(a.flags.c_contiguous and a.flags.aligned for a in (value, out, table)):
+        return False
+    loop = _lookup(table.dtype, value.dtype)
+    value, out = value.reshape(-1), out.reshape(-1)
+
+    def work(start: int, stop: int) -> None:
+        loop(table, value[start:stop], out[start:stop])
+
+    run_blocks(value.size, SHARE, work)
+    return True
+
+
+@functools.cache
+def _lookup(dtype: np.dtype[Any], given: np.dtype[Any]) -> Callable[..., None]:
+    """`lookup` of loops/lookup.py for values of the dtype `given`."""
+    real = getattr(types, dtype.name)
+    signature = types.void(
+        types.Array(real, 1, "C", readonly=True),
+        types.Array(getattr(types, given.name), 1, "C", readonly=True),
+        types.Array(real, 1, "C"),
+    )
+    integer = [] if given.kind == "f" else ["lookup_integer"]
+    return compiled(compose("lookup", *integer), "lookup", signature)
 
 
 @functools.cache

@@ -1,13 +1,14 @@
 """Text compiled by Numba, once per process, its machine code kept on disk.
 
 Numba keeps code beside the file that a function says it comes from, so each text has a
-file in the cache folder, named by what it says and by the versions that compile it.
+file in the cache folder, named by what it says and by what compiles it.
 What runs is always the text in memory: the file is never read.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -22,6 +23,8 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+
+from lucid.backends.numba import native
 
 # No NaN, infinity or order of operations is given up: products and sums may be fused.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
@@ -136,6 +139,12 @@ def _file(text: str, name: str) -> Path | None:
 
 
 def _digest(text: str) -> str:
-    """The text and the versions that compile it, in a few letters."""
+    """The text and what compiles it, in a few letters."""
+    return hashlib.sha256("\n".join([*_compilers(), text]).encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _compilers() -> tuple[str, ...]:
+    """Versions, and the text of the instructions that loops have beside Numba's."""
     versions = sys.version, numba.__version__, llvmlite.__version__, np.__version__
-    return hashlib.sha256("\n".join([*versions, text]).encode()).hexdigest()[:24]
+    return *versions, Path(native.__file__).read_text(encoding="utf-8")

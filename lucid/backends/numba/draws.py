@@ -15,13 +15,13 @@ from numba import types
 from numba.core.errors import NumbaError
 
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import FormulaError, family_text
+from lucid.backends.numba.formula import family_text
 from lucid.backends.numba.source import compose
 from lucid.backends.numpy import draws as in_numpy
-from lucid.backends.numpy.program import Node
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Components, FamilyType, Weights
 from lucid.backends.tables import IndexTable, Indices
+from lucid.backends.tracing import FormulaError, Node, TracedBits
 
 # Rows at a time: so many that a call costs nothing beside them.
 _ROWS = 16384
@@ -157,37 +157,10 @@ def _drawing(family: FamilyType) -> Any:
     class Drawing:
         @staticmethod
         def pair(fn: Any, row: tuple[Node, ...], own: tuple[Node, ...]) -> Any:
-            bits: Any = _TracedBits(fn, row)
+            def shifted(word: int, bits: int) -> str:
+                return f"real({row[word - 1].args[0]} >> np.uint64({bits}))"
+
+            bits: Any = TracedBits(fn, shifted)
             return family.draw(bits, *own)
 
     return Drawing
-
-
-class _TracedBits:
-    """Words 1 and 2 of attempt 0, by name. What rejects asks for more, and fails."""
-
-    def __init__(self, fn: Any, words: tuple[Node, ...]) -> None:
-        self.fn = fn
-        self._words = {i: _TracedWord(str(w.args[0])) for i, w in enumerate(words, 1)}
-
-    def words(self, attempt: int, rows: Any = None) -> _TracedBits:
-        """The words of attempt 0, to be read as words[..., i]."""
-        if attempt or rows is not None:
-            raise FormulaError("it rejects")
-        return self
-
-    def __getitem__(self, place: tuple[Any, int]) -> _TracedWord:
-        return self._words[place[1]]
-
-
-class _TracedWord:
-    """A word, of which a formula takes the high bits."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __rshift__(self, bits: np.uint64) -> Node:
-        """Its high bits as a real: exact, so that no formula has more than 53."""
-        if bits < 11:
-            raise FormulaError(f"a word shifted by {bits} is no exact float64")
-        return Node(None, (f"real({self._name} >> np.uint64({bits}))",))

@@ -19,17 +19,18 @@ from numba.core.errors import NumbaError
 
 from lucid.backends.numba import kernels
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import FormulaError, family_text, formula_text
+from lucid.backends.numba.formula import OneSide, family_text, formula_text, is_wide
 from lucid.backends.numba.loops.elementwise import WIDTH
-from lucid.backends.numba.source import compose
+from lucid.backends.numba.source import compose, module_text
 from lucid.backends.numpy import elementwise as in_numpy
 from lucid.backends.numpy.blocks import Scratch
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import NATS, Array, FamilyType
+from lucid.backends.tracing import FormulaError, is_short
 
 # Elements a block, so few that what lies between the loops stays in the second-level
-# cache; and where nothing does.
+# cache; and where it is less, since nothing is split.
 BLOCK, BLOCK_ALONE = 1 << 15, 1 << 16
 
 _REALS = {np.dtype(np.float32), np.dtype(np.float64)}
@@ -50,7 +51,7 @@ def log_prob(
     loops = _loops(family, given, dtype, shared)
     if loops is None:
         return None
-    most = BLOCK_ALONE if shared and loops.add_offset is None else BLOCK
+    most = BLOCK_ALONE if loops.alone else BLOCK
     blocks = in_numpy.Blocks(value, *parameters, most=most)
     call = _Call(family, given, dtype, shared, loops)
     result = np.empty(blocks.shape, dtype) if out is None else out
@@ -58,7 +59,9 @@ def log_prob(
     if not result.size:
         return result
     if shared:
-        call.keep(parameters, ())
+        each = zip(parameters, given, strict=True)
+        numbers = tuple([p.astype(real, copy=False).tobytes() for p, real in each])
+        call.kept = _shared_factors(family, given, dtype, numbers)
     elif all(blocks.repeats(1 + i) for i in range(len(parameters))):
         place = blocks.place(0)
         _, *own = blocks.parts(place)
@@ -78,17 +81,17 @@ def log_prob(
 class _Loops(NamedTuple):
     """What is compiled for a family; None where NumPy evaluates that part.
 
-    score          pairs and constants
+    score          pairs, constants and offsets
     prepare        factors and constants of parameters
     split          terms and offsets of values
-    add_offset     adds those; None where the family has none, and x itself is the term
+    alone          whether pairs need no more of a value than itself: nothing is split
     terms, factors how many of each are stored; no terms where x itself is the only one
     """
 
     score: Callable[..., int]
     prepare: Callable[..., None] | None
     split: Callable[..., None] | None
-    add_offset: Callable[..., int] | None
+    alone: bool
     terms: int
     factors: int
 
@@ -127,21 +130,18 @@ class _Call:
         direct = count == x.size
         found = target.reshape(x.shape) if direct else np.empty_like(x)
         rows, offset = self.values(x, buffers)
-        strange = self.loops.score(rows, factors, found)
-        if offset is not None and self.loops.add_offset is not None:
-            strange = self.loops.add_offset(offset, found)
-        if strange:
+        if self.loops.score(rows, offset, factors, found):
             self.correct(x, offset, parameters, shape, found)
         if not direct:
             target[...] = found.reshape(-1)[:count].reshape(shape)
 
-    def values(self, x: Array, buffers: Scratch) -> tuple[Array, Array | None]:
-        """The rows of values, and their offset where the family has one."""
+    def values(self, x: Array, buffers: Scratch) -> tuple[Array, Array]:
+        """The rows of values, and their offset or what it is made of."""
         loops, terms = self.loops, self.loops.terms
-        if loops.add_offset is None:
-            return x, None
-        _, rows = buffers.take(self.dtype, (0,), (len(x), terms, WIDTH))
-        _, _, offset = buffers.take(_WIDE, (0,), (0,), x.shape)
+        if loops.alone:
+            return x, x
+        shapes = (0,), (len(x), terms, WIDTH), x.shape
+        _, rows, offset = buffers.take(self.dtype, *shapes)
         if loops.split is not None:
             loops.split(x, rows.reshape(len(x), -1), offset)
         else:
@@ -177,13 +177,13 @@ class _Call:
     def correct(
         self,
         x: Array,
-        offset: Array | None,
+        offset: Array,
         parameters: Sequence[Array],
         shape: tuple[int, ...],
         found: Array,
     ) -> None:
         """Give to NumPy every element whose NaN its value does not explain."""
-        wrong = np.isnan(found) & ~np.isnan(x if offset is None else offset)
+        wrong = np.isnan(found) & ~np.isnan(offset)
         at = np.flatnonzero(wrong.reshape(-1)[: math.prod(shape)])
         if at.size:
             own = [np.broadcast_to(p, shape).reshape(-1)[at] for p in parameters]
@@ -217,6 +217,21 @@ def _tiled(lines: Array, own: tuple[int, ...], shape: tuple[int, ...]) -> Array:
     return np.stack(every, axis=1)
 
 
+@functools.lru_cache(maxsize=256)
+def _shared_factors(
+    family: FamilyType,
+    given: tuple[np.dtype[Any], ...],
+    dtype: np.dtype[Any],
+    numbers: tuple[bytes, ...],
+) -> Array:
+    """What parameters of one number each are prepared to; kept from call to call."""
+    loops = _loops(family, given, dtype, True)
+    assert loops is not None  # the caller has them
+    call = _Call(family, given, dtype, True, loops)
+    call.keep([np.frombuffer(*own) for own in zip(numbers, given, strict=True)], ())
+    return call.kept
+
+
 # ---- what a family has, and its loops, each made when it is first asked for
 
 
@@ -243,13 +258,38 @@ def _loops(
     score = _score(family, len(given), dtype, shared)
     if score is None:
         return None
-    traits, (terms, factors) = kernels.traits(family), _sizes(family, len(given))
-    prepare = _prepare(family, given, dtype)
-    if traits.row_is_value and not (traits.base_measure or traits.supports):
-        return _Loops(score, prepare, None, None, 0, factors)
-    terms = 0 if traits.row_is_value else terms
-    split, add_offset = _split(family, dtype), _add_offset(dtype)
-    return _Loops(score, prepare, split, add_offset, terms, factors)
+    prepare, (terms, factors) = (
+        _prepare(family, given, dtype),
+        _sizes(family, len(given)),
+    )
+    if _offset_text(family) is not None:
+        return _Loops(score, prepare, None, True, 0, factors)
+    terms = 0 if kernels.traits(family).row_is_value else terms
+    return _Loops(score, prepare, _split(family, dtype), False, terms, factors)
+
+
+@functools.cache
+def _offset_text(family: FamilyType) -> str | None:
+    """What pairs add by themselves, where they need no more of a value than itself.
+
+    Whether it lies in the support, or nothing; None where a loop of its own stores it.
+    """
+    traits = kernels.traits(family)
+    if not traits.row_is_value or traits.base_measure:
+        return None
+    if not traits.supports:
+        return "no_offset"
+
+    def offset(fn: Any, x: Any) -> Any:
+        return (_offset(family, fn, x),)
+
+    try:
+        if is_wide(1, offset):
+            return None
+        text, _ = formula_text("offset_of", 1, offset)
+        return text + module_text("add_offset") + module_text("find_offset")
+    except FormulaError:
+        return None
 
 
 def _offset(family: FamilyType, fn: Any, x: Any) -> Any:
@@ -273,7 +313,8 @@ def _score(
     None where it does not compile: a user's formula may ask for anything.
     """
     real = getattr(types, dtype.name)
-    signature = types.int64(_read(real, 2), _read(real, 2), _write(real, 2))
+    read = _read(real, 2)
+    signature = types.int64(read, read, read, _write(real, 2))
     name = "score_shared" if shared else "score_own"
     terms, factors = _sizes(family, parameters)
     items = _items("factors", factors + 1)
@@ -285,7 +326,8 @@ def _score(
             "def factors_at(factors, c, i):\n"
             f"    return ({''.join(f'{item}, ' for item in items[:-1])}), {items[-1]}\n"
         )
-        parts = compose(dtype.name, "arithmetic", text, "elementwise")
+        end = _offset_text(family) or "add_offset"
+        parts = compose(dtype.name, "arithmetic", "powers", text, end, "elementwise")
         return compiled(parts, name, signature)
     except (FormulaError, NumbaError):
         return None
@@ -304,10 +346,13 @@ def _prepare(
 
     try:
         text, found = formula_text("prepare", len(given), prepare)
+        exact = all(parameter == dtype for parameter in given)
+        short = is_short(family, len(given), NATS, OneSide())
+        wide = dtype if exact and short else _WIDE
         items = "".join(f"real(parameters[{k}][c, i]), " for k in range(len(given)))
         getter = f"def parameters_at(parameters, c, i):\n    return ({items})\n"
         keep = _keeping("keep_factors", found)
-        parts = "float64", "arithmetic", "powers", text, getter, keep, "elementwise"
+        parts = wide.name, "arithmetic", "powers", text, getter, keep, "elementwise"
         return compiled(compose(*parts), "prepare_elements", signature)
     except (FormulaError, NumbaError):
         return None
@@ -317,7 +362,7 @@ def _prepare(
 def _split(family: FamilyType, dtype: np.dtype[Any]) -> Callable[..., None] | None:
     """`split_values`; None: NumPy evaluates what it would."""
     real = getattr(types, dtype.name)
-    signature = types.void(_read(real, 2), _write(real, 2), _write(types.float64, 2))
+    signature = types.void(_read(real, 2), _write(real, 2), _write(real, 2))
     whole = kernels.traits(family).row_is_value
 
     def parts_of(fn: Any, x: Any) -> Any:
@@ -327,18 +372,11 @@ def _split(family: FamilyType, dtype: np.dtype[Any]) -> Callable[..., None] | No
     try:
         text, found = formula_text("value_parts", 1, parts_of)
         keep = _keeping("keep_row", found - 1)
-        parts = "float64", "arithmetic", "powers", text, keep, "elementwise"
+        wide = _WIDE if is_wide(1, parts_of) else dtype
+        parts = wide.name, "arithmetic", "powers", text, keep, "elementwise"
         return compiled(compose(*parts), "split_values", signature)
     except (FormulaError, NumbaError):
         return None
-
-
-@functools.cache
-def _add_offset(dtype: np.dtype[Any]) -> Callable[..., int]:
-    """`add_offset` of loops/elementwise.py."""
-    own = _write(getattr(types, dtype.name), 2)
-    signature = types.int64(_read(types.float64, 2), own)
-    return compiled(compose(dtype.name, "elementwise"), "add_offset", signature)
 
 
 def _items(array: str, count: int) -> list[str]:

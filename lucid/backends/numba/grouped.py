@@ -21,7 +21,7 @@ class Members:
     """The components of all cells, cell by cell, and then all of them once more.
 
     factors, constant  as of a mixture
-    ends               [C + 2, 2], the places of a cell's components
+    ends               [C + 1, 2], the places of a cell's components
     """
 
     factors: Array
@@ -37,7 +37,7 @@ def members_of(components: Components, whole: Mixture, cells: Cells) -> Members:
         some = np.concatenate([cells.members, every])
         last = [len(cells.members), len(some)]
         own = np.stack([cells.ends[:-1], cells.ends[1:]], axis=1)
-        ends = np.concatenate([[last], own, [last]])
+        ends = np.concatenate([[last], own])
         return Members(whole.factors[some], whole.constant[some], ends)
 
     members: Members = components.once(("numba cells", whole.dtype), build)
@@ -88,10 +88,10 @@ class GroupedDensity(Density):
 
     def _plain(self, rows: Array, limits: Array, found: Array) -> int:
         """Fill `found`, a group of values after the other; the number of NaN."""
-        values, members, dtype = rows.reshape(-1), self.members, self.mixture.dtype
+        values, members, dtype = rows[0], self.members, self.mixture.dtype
         with np.errstate(all="ignore"):
             order, chosen, stops = self.cells.sort(values)
-        ordered, results = values[order], np.empty_like(found)
+        ordered, results = values.take(order, axis=0), np.empty_like(found)
         groups = np.empty((len(chosen), 4), np.int64)
         groups[0, 0], groups[1:, 0], groups[:, 1] = 0, stops[:-1], stops
         groups[:, 2:] = members.ends[chosen]

@@ -11,18 +11,13 @@ from numba import types
 from numba.core.errors import NumbaError
 
 from lucid.backends.numba.compiler import compiled
-from lucid.backends.numba.formula import (
-    FormulaError,
-    family_text,
-    is_short,
-    limited_text,
-    prepare_text,
-)
+from lucid.backends.numba.formula import family_text, limited_text, prepare_text
 from lucid.backends.numba.native import address_of
 from lucid.backends.numba.source import compose
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.protocol import BITS, Array, Family
+from lucid.backends.tracing import FormulaError, is_short
 
 # Elements of an event, at most, whose terms are formed and added in one loop. More of
 # them take so long that the rest hardly counts, and leave the range of exponents.
@@ -125,10 +120,12 @@ def score_rows(
     wide: np.dtype[Any],
     dtype: np.dtype[Any],
     out: np.dtype[Any],
+    long: bool,
 ) -> Callable[..., int]:
     """`score_rows` of loops/rows.py, by what its arrays hold.
 
-    Parameters and weights are `given` in one dtype and prepared in another.
+    Parameters and weights are `given` in one dtype and prepared in another. `long` rows
+    are those of loops/lanes.py.
     """
     real, own = getattr(types, dtype.name), getattr(types, wide.name)
     arrays = types.UniTuple(_read(getattr(types, given.name), 2), parameters + 1)
@@ -145,9 +142,10 @@ def score_rows(
         _array(real, 2),
         *[_array(real, 3)] * 2,
         _array(real, 1),
+        _array(types.float64, 2),
     )
-    parts = compose(dtype.name, "arithmetic", "mixture", "rows")
-    return compiled(parts, "score_rows", signature)
+    names = [dtype.name, "arithmetic", "mixture", "rows", *(["lanes"] if long else [])]
+    return compiled(compose(*names), "score_rows", signature)
 
 
 @functools.cache
@@ -205,7 +203,7 @@ def score_groups(dtype: np.dtype[Any], out: np.dtype[Any]) -> Callable[..., int]
     add_terms, _, *components = _plain_arguments(real)
     found = _array(getattr(types, out.name), 1)
     scratch = _array(real, 3), _array(real, 2)
-    values, groups = _read(real, 1), _array(types.int64, 2)
+    values, groups = _read(real, 2), _array(types.int64, 2)
     arguments = add_terms, values, groups, *components, found, *scratch
     text = compose(_plain_text(dtype, out), "groups")
     return compiled(text, "score_groups", types.int64(*arguments))

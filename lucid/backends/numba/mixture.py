@@ -1,17 +1,20 @@
 """Mixtures by compiled loops: one that all values share, or a few, one by one.
 
-The loops are in loops/mixture.py and loops/mode.py. Rows that they cannot decide (a NaN
+The loops are in loops/mixture.py and loops/mode.py; before them, screen.py may leave
+out most components of events of many dimensions. Rows that they cannot decide (a NaN
 that no value explains) are left to the caller, who scores them in NumPy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lucid.backends.numba import kernels
+from lucid.backends.numba.loops.mixture import LN2
 from lucid.backends.numba.scoring import (
     ROWS,
     Mixture,
@@ -20,6 +23,7 @@ from lucid.backends.numba.scoring import (
     plain_scratch,
     scratch,
 )
+from lucid.backends.numba.screen import screen_of
 from lucid.backends.numpy.blocks import Call
 from lucid.backends.numpy.prepare import KEPT_ELEMENTS
 from lucid.backends.numpy.threads import run_blocks
@@ -127,6 +131,10 @@ def _prepare(call: Call) -> list[Mixture]:
         base = constant[:, b].copy()
         limits = limits_of(base) if plain else None
         found.append(Mixture(loops, own, base, limits, prepared.kept, scale))
+    traits = kernels.traits(call.family)
+    alone = traits.row_is_value and not (traits.base_measure or traits.supports)
+    if call.shared and not plain and alone:
+        found[0] = replace(found[0], screen=screen_of(prepared))
     return found
 
 
@@ -155,7 +163,7 @@ class Density(Rows):
     def __init__(
         self, fn: Any, family: Any, mixture: Mixture, values: Array, out: Array
     ) -> None:
-        super().__init__(fn, family, mixture, values)
+        super().__init__(fn, family, mixture, values, out)
         self.out = out
         wide = self.traits.base_measure
         self.dtype = np.dtype(np.float64) if wide else mixture.dtype
@@ -168,6 +176,11 @@ class Density(Rows):
         for start in range(0, len(self.values), GROUP):
             self._work(start, min(start + GROUP, len(self.values)))
         return self.rest()
+
+    def summed(self, part: slice, best: Array, top: Array, total: Array) -> None:
+        """Fill `out`."""
+        found = (top + np.log2(total)) * LN2
+        np.copyto(self.out[part], found, "same_kind")
 
     def score(self, part: slice, x: Array, rows: Array) -> None:
         """Fill `out`, through an array of its own where loops cannot write there."""
@@ -253,9 +266,15 @@ class _Mode(Rows):
         out: Array,
         index: Array,
     ) -> None:
-        super().__init__(fn, family, mixture, values)
+        super().__init__(fn, family, mixture, values, out, index)
         self.out, self.index = out, index
         self.loops = kernels.mode(mixture.dtype)
+
+    def summed(self, part: slice, best: Array, top: Array, total: Array) -> None:
+        """Fill `index` and `out`."""
+        kept = self.mixture.kept
+        self.index[part] = best if kept is None else kept[best]
+        np.copyto(self.out[part], -np.log(total), "same_kind")
 
     def score(self, part: slice, x: Array, rows: Array) -> None:
         """Fill `index` and `out`."""

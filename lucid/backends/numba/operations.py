@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba import categorical, draws, elementwise, grouped, mixture, rows
+from lucid.backends.numba import (
+    categorical,
+    draws,
+    elementwise,
+    grouped,
+    mixture,
+    rows,
+    single,
+)
 from lucid.backends.numpy.operations import NumpyOperations
 from lucid.backends.protocol import Array, Components, FamilyType
 
@@ -34,6 +42,9 @@ class NumbaOperations(NumpyOperations):
         self, components: Components, value: Array, dtype: Any, out: Array
     ) -> None:
         """Fill `out` [S, B] with log Σ_k w_k p_k(x) of values [S, B, D]."""
+        one = value.size == 1
+        if one and single.log_prob(self.fn, components, value, dtype, out):
+            return
         rest = grouped.log_prob(self.fn, components, value, dtype, out)
         if rest is None:
             rest = rows.log_prob(self.fn, components, value, dtype, out)
@@ -73,6 +84,11 @@ class NumbaOperations(NumpyOperations):
             categorical.log_prob(logits, value, np.dtype(dtype), out)
         else:
             super().categorical_log_prob(logits, value, dtype, out)
+
+    def lookup(self, table: Array, value: Array, out: Array) -> None:
+        """Fill `out` with table[value + 1]; the table's ends where there is none."""
+        if not categorical.lookup(table, value, out):
+            super().lookup(table, value, out)
 
     def draw(
         self,

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numba import kernels
+from lucid.backends.numba.native import VECTOR
 from lucid.backends.numba.scoring import STATES, TILE
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Components
 
-# Rows that stand side by side: always so many, as in `scoring.ROWS_MULTIPLE`.
-WIDTH = 64
-# Components whose weights are turned at once: once only, where a row has no more.
-WEIGHTS = 256
+# Components from which on a row takes VECTOR columns and not one, by bytes of a number:
+# nothing is turned then, but a row takes longer to begin and to end.
+LONG = {4: 32, 8: 64}
+# Columns that stand side by side, of rows of one each and of VECTOR: always so many, as
+# in `scoring.ROWS_MULTIPLE`. And lines of weights that are read at once: once only,
+# where a row has no more.
+WIDTH, LONG_WIDTH = 64, 512
+WEIGHTS, LONG_WEIGHTS = 256, 64
 # Values of each row that are scored before its components are turned once more.
 SAMPLES = 16
 # Components of all rows that a thread takes at once.
@@ -40,10 +45,14 @@ def log_prob(
         return None
     given = np.result_type(np.float32, *arrays)
     wide = np.dtype(np.float64) if traits.base_measure else dtype
-    score = kernels.score_rows(len(arrays) - 1, given, loops.wide, dtype, wide)
+    long = components.count >= LONG[dtype.itemsize]
+    lanes, width, most = 1, WIDTH, WEIGHTS
+    if long:
+        lanes, width, most = VECTOR, LONG_WIDTH, LONG_WEIGHTS
+    score = kernels.score_rows(len(arrays) - 1, given, loops.wide, dtype, wide, long)
     steps = tuple(int(len(array) > 1) for array in arrays)
     samples, rows = value.shape[:2]
-    turned = -(-components.count // TILE) * TILE
+    lines = -(-components.count // (lanes * TILE)) * TILE
     undecided: list[Array] = []
 
     def work(first: int, start: int, stop: int) -> None:
@@ -58,13 +67,14 @@ def log_prob(
             for array, step in zip(arrays, steps, strict=True)
         ]
         scratch = (
-            np.empty((len(arrays) - 1, TILE, WIDTH), loops.wide),
-            np.empty((loops.factors, TILE, WIDTH), dtype),
-            np.empty((2, TILE, WIDTH), dtype),
-            np.empty((min(turned, WEIGHTS), WIDTH), dtype),
-            np.empty((terms, len(x), WIDTH), dtype),
-            np.empty((len(x) + 1, STATES, WIDTH), dtype),
-            np.empty(WIDTH, dtype),
+            np.empty((len(arrays) - 1, TILE, width), loops.wide),
+            np.empty((loops.factors, TILE, width), dtype),
+            np.empty((2, TILE, width), dtype),
+            np.empty((min(lines, most), width), dtype),
+            np.empty((terms, len(x), width), dtype),
+            np.empty((len(x) + 1, STATES, width), dtype),
+            np.empty(width, dtype),
+            np.empty((len(x) + 1, width // lanes)),
         )
         addresses = loops.prepare, loops.fill
         logarithms = weights.logarithms
@@ -81,7 +91,8 @@ def log_prob(
             s, b = np.nonzero(np.isnan(result) & ~np.isnan(x))
             undecided.append((first + s) * rows + start + b)
 
-    block = max(1, BLOCK_COMPONENTS // components.count // WIDTH) * WIDTH
+    together = width // lanes
+    block = max(1, BLOCK_COMPONENTS // components.count // together) * together
     across = -(-rows // block)
 
     def turns(begin: int, end: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lucid.backends.numba import kernels
 from lucid.backends.numba.loops import float32, float64
+from lucid.backends.numba.screen import Screen
 from lucid.backends.numpy.prepare import base_measure
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array, Family
@@ -26,6 +27,8 @@ ROWS, ROWS_MULTIPLE, PLAIN_ROWS_MULTIPLE = 256, 64, 16
 LINE_BYTES, PLAIN_LINE_BYTES = 1 << 11, 1 << 12
 # Bytes of a block of rows, at most: it stays in the second-level cache.
 BLOCK_BYTES = 1 << 18
+# Elements of values that a screen leaves, gathered at once.
+LEFT_ELEMENTS = 1 << 20
 # Pairs that a thread takes at once, and rows where NumPy computes on them before.
 WORK_PAIRS = 1 << 20
 PREPARED_ROWS = 1 << 13
@@ -54,6 +57,7 @@ class Mixture:
     limits             see loops/limits.py; None where sums need a maximum
     kept               the original index of each component, where some were left out
     scale              nats in the unit of the constant
+    screen             what leaves out components that cannot matter, where it pays
     """
 
     loops: tuple[type[Family], int, int, np.dtype[Any], int]
@@ -62,6 +66,7 @@ class Mixture:
     limits: Array | None
     kept: Array | None
     scale: float
+    screen: Screen | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -85,14 +90,22 @@ class Rows(ABC):
     """Values [N, D] under one mixture, to be scored one way or another."""
 
     def __init__(
-        self, fn: Any, family: type[Family], mixture: Mixture, values: Array
+        self,
+        fn: Any,
+        family: type[Family],
+        mixture: Mixture,
+        values: Array,
+        *targets: Array,
     ) -> None:
         self.fn, self.family, self.mixture, self.values = fn, family, mixture, values
+        self.targets = targets
         self.traits = kernels.traits(family)
         self._undecided: list[Array] = []
 
     def run(self) -> Array:
         """Score every row; the numbers of those that remain undecided."""
+        if self.mixture.screen is not None:
+            return self._screened(self.mixture.screen)
         count, size = self.values.shape
         block = WORK_PAIRS // max(1, len(self.mixture.constant) * size)
         block = max(block - block % ROWS, ROWS)
@@ -116,6 +129,35 @@ class Rows(ABC):
             with np.errstate(all="ignore"):
                 rows = np.stack(self.family.row(self.fn, x))
         self.score(slice(start, stop), x, rows)
+
+    def _screened(self, screen: Screen) -> Array:
+        """As `run`, through a screen and, where it decides nothing, without."""
+        left = []
+
+        def work(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            x = kernels.operand(self.values[part], self.mixture.dtype)
+            best, (top, total, _) = screen.sums(x)
+            with np.errstate(all="ignore"):  # a row that is left has no sum
+                self.summed(part, best, top, total)
+            left.append(start + np.flatnonzero(np.isnan(top)))
+
+        run_blocks(len(self.values), screen.rows, work)
+        rows = np.sort(np.concatenate(left))
+        mixture, undecided = replace(self.mixture, screen=None), [_NONE]
+        step = max(1, LEFT_ELEMENTS // self.values.shape[1])
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            found = [np.empty(len(some), target.dtype) for target in self.targets]
+            again = type(self)(self.fn, self.family, mixture, self.values[some], *found)
+            undecided.append(some[again.run()])
+            for target, own in zip(self.targets, found, strict=True):
+                target[some] = own
+        return np.concatenate(undecided)
+
+    @abstractmethod
+    def summed(self, part: slice, best: Array, top: Array, total: Array) -> None:
+        """Fill the targets from arg max_k y_k, max y_k and Σ_k 2^(y_k − max)."""
 
     @abstractmethod
     def score(self, part: slice, x: Array, rows: Array) -> None:

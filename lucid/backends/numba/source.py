@@ -10,7 +10,8 @@ from importlib import import_module
 LOOPS = "lucid.backends.numba.loops"
 HEADER = '''"""Written by lucid for Numba to compile; it is never read back."""
 import numpy as np
-from lucid.backends.numba.native import call, inlined, wide_vectors
+from lucid.backends.numba.native import VECTOR, call, inlined, wide_vectors
+from lucid.backends.numba.native import move, share_max, sum_vector
 '''
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import categorical, engine
+from lucid.backends.numpy import engine
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.protocol import Array, Components, FamilyType
 
@@ -74,7 +74,7 @@ class NumpyBackend:
     def lookup(self, table: Array, value: Array, out: Array | None = None) -> Array:
         """table[value + 1]; the table's ends where there is none."""
         result = np.empty(value.shape, table.dtype) if out is None else out
-        categorical.lookup(table, value, result)
+        engine.current().lookup(table, value, result)
         return result
 
     def draw(

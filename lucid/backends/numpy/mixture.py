@@ -15,26 +15,30 @@ import numpy as np
 from lucid.backends.numpy import blocks, grouped, plain, screen
 from lucid.backends.numpy.blocks import Block, Buffers, Call, ScalarBlock
 from lucid.backends.numpy.cells import cells_of
+from lucid.backends.numpy.plain import Plan
 from lucid.backends.numpy.prepare import base_measure, is_everywhere
 from lucid.backends.numpy.screen import Screen
 from lucid.backends.protocol import NATS, Array, Components, Family
 
 LN2 = math.log(2.0)
-# exp2 is slow where its result is denormal and slower below; a term this small adds
-# nothing to a sum that holds a 1.
-_CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1022.0}
+# exp2 is slow where its result is denormal, or the least normal float64, and slower
+# below; a term this small adds nothing to a sum that holds a 1.
+_CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1021.0}
 
 
 def log_prob(
     fn: Any, components: Components, value: Array, dtype: Any, out: Array
 ) -> None:
     """Fill `out` [S, B] with the log density of values [S, B, D]."""
-    plan = plain.plan_of(fn, components, np.dtype(dtype))
-    if plan is None:
+    plan, size = plain.plan_of(fn, components, np.dtype(dtype)), value.shape[2]
+    if value.size == 1 and plan and plan.takes_one and _of_one(plan, value, out):
+        return
+    cells = None if plan is None else cells_of(fn, components, plan.dtype)
+    # Blocks of events take no longer where all components are met.
+    if plan is None or (cells is None and size > 1):
         _by_blocks(Call(fn, components, value, dtype), out)
         return
-    results, everywhere = out.reshape(-1), is_everywhere(components.family)
-    low, high = plan.trusted
+    results, (low, high) = out.reshape(-1), plan.trusted
 
     def finish(rows: slice, x: Array, total: Array, buffers: Buffers) -> None:
         result = results[rows]
@@ -46,15 +50,24 @@ def log_prob(
             call = Call(fn, components, value, dtype)
             block = ScalarBlock(call, rows, slice(0, 1), buffers)
             result[rest] = _log_density(block.rows(rest))[0]
-        if not everywhere:
-            full = _on_support(fn, components.family, x[None], result)
+        if not plan.everywhere:
+            full = _on_support(fn, components.family, np.atleast_2d(x.T), result)
             np.copyto(result, full, "same_kind")
 
-    cells = cells_of(fn, components, plan.dtype)
+    values = value.reshape(-1) if size == 1 else value.reshape(-1, size)
     if cells is None:
-        plain.sums(plan, value.reshape(-1), finish)
+        plain.sums(plan, values, finish)
     else:
-        grouped.sums(components, plan, cells, value.reshape(-1), finish)
+        grouped.sums(components, plan, cells, values, finish)
+
+
+def _of_one(plan: Plan, value: Array, out: Array) -> bool:
+    """Fill `out` with one value's log density; False where its sum says nothing."""
+    total, (low, high) = plain.of_one(plan, value), plan.trusted
+    trusted: bool = low <= total.item(0) <= high
+    if trusted:
+        out.fill(np.log(total[0]))
+    return trusted
 
 
 def _by_blocks(call: Call, out: Array) -> None:

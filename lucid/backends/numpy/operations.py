@@ -49,6 +49,10 @@ class NumpyOperations:
         """Fill `out` [S, B] with log softmax(logits [B or 1, K])[value [S, B]]."""
         categorical.log_prob(logits, value, dtype, out)
 
+    def lookup(self, table: Array, value: Array, out: Array) -> None:
+        """Fill `out` with table[value + 1]; the table's ends where there is none."""
+        categorical.lookup(table, value, out)
+
     def draw(
         self,
         components: Components,

@@ -1,4 +1,4 @@
-"""log Σ_k 2^y_k for values that share one mixture of scalars, without a maximum.
+"""log Σ_k 2^y_k for values that share one mixture, without a maximum.
 
 Σ w_k 2^y_k of moderate weights loses nothing to underflow where it comes out large
 enough; other rows are left to the caller. A pair takes fewer passes so than under a
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import blocks, program
+from lucid.backends.numpy import blocks, prepare, program
 from lucid.backends.numpy.blocks import COLUMNS, TILE, Buffers, QuietLoops, Scratch
 from lucid.backends.numpy.program import Program
-from lucid.backends.numpy.threads import run_blocks
-from lucid.backends.protocol import Array, Components
+from lucid.backends.numpy.threads import get_num_threads, run_blocks
+from lucid.backends.protocol import Array, Components, Family
 
 # Bits within which the highest constant of a mixture lets sums go without a shift.
 RANGE = {np.dtype(np.float32): (-60.0, 90.0), np.dtype(np.float64): (-600.0, 900.0)}
@@ -31,15 +31,19 @@ _BITS = {
     np.dtype(np.float64): (-1020.0, 60.0, 1000.0),
 }
 # Components that a plain float64 sum serves within the accuracy promise.
-_PLAIN_SUM = 2048
+PLAIN_SUM = 2048
 # Loops run along the tiles of more components than these, for up to so many values a
-# tile: loops along values take longer to begin, those along tiles to sum. Tiles side
-# by side, and elements and sums at once.
-_FEW, _LONGER, _TILES, _ELEMENTS, _KEPT_SUMS = 128, 8, 512, 1 << 17, 1 << 17
+# tile: loops along values take longer to begin, those along tiles to sum.
+_FEW, _LONGER = 128, 8
+# Tiles side by side, and bytes of their elements at once. Of each thread: sums that are
+# kept until they are added, and the shares that it takes them in.
+_TILES, _TILE_BYTES, _KEPT_SUMS, _SHARES = 512, 1 << 19, 1 << 16, 4
 _FIRST_COLUMNS = np.arange(COLUMNS)
 # Elements of a tile up to which new buffers take less time than those that are kept.
 _FEW_ELEMENTS = 1 << 12
 _NEW = Buffers()
+# Elements of an event, at most.
+_MOST_ELEMENTS = 3
 
 Finish = Callable[[slice, Array, Array, Buffers], None]
 
@@ -48,12 +52,13 @@ Finish = Callable[[slice, Array, Array, Buffers], None]
 class Plan:
     """Components as Σ w_k 2^(the program's result).
 
-    row      of values, the terms that the program takes
+    row      of values [n] or events [n, D], the terms that the program takes
     factors  what it takes behind them, each [K]
     weights  [K]
     clamp    the least exponent: below it exp2 is slow, and products are denormal
     trusted  what a sum must reach so that nothing clamped mattered, and what it may
              reach without an overflow inside; ∞ where none can happen
+    everywhere  whether a sum's logarithm is the log density
     """
 
     row: Callable[[Array], tuple[Array, ...]]
@@ -62,11 +67,17 @@ class Plan:
     weights: Array
     clamp: float
     trusted: tuple[float, float]
+    everywhere: bool
 
     @cached_property
     def count(self) -> int:
         """The number of components."""
         return len(self.weights)
+
+    @cached_property
+    def takes_one(self) -> bool:
+        """Whether a single value's sum alone, by `of_one`, is worth while."""
+        return self.everywhere and self.count <= TILE
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -123,17 +134,18 @@ def plan_of(fn: Any, components: Components, dtype: np.dtype[Any]) -> Plan | Non
 
 
 def _plan(fn: Any, components: Components, dtype: np.dtype[Any]) -> Plan | None:
-    family = components.family
-    if family.family_event_ndim or components.parameters[0].shape[2] != 1:
+    family, size = components.family, components.parameters[0].shape[2]
+    if family.family_event_ndim or not 1 <= size <= _MOST_ELEMENTS:
         return None
     shared, prepared = blocks.kept(fn, components, dtype)
     if not shared or prepared is None or prepared.count == 1:
         return None
     constant = prepared.constant[:, 0]
-    factors = tuple(factor[:, 0, 0] for factor in prepared.factors)
+    given = [factor[:, :, 0] for factor in prepared.factors]
     clamp, unit, most = _BITS[dtype]
     if prepared.square is not None and abs(prepared.peak) <= _WEIGHTS[dtype]:
-        factors, traced = (factors[0], prepared.square[:, 0]), program.square()
+        factors = _by_element([given[0], prepared.square])
+        traced = program.square(size)
         weights = np.exp2(constant.astype(np.float64)).astype(dtype)
         high = max(prepared.peak, 0.0)
         clamp -= max(min(float(constant.min()), 0.0), -_WEIGHTS[dtype])
@@ -143,11 +155,25 @@ def _plan(fn: Any, components: Components, dtype: np.dtype[Any]) -> Plan | None:
         if not low <= prepared.peak <= high:
             return None
         rows = len(family.row(fn, np.ones(1, dtype)))
-        traced = program.trace(family, rows, len(factors))
-        factors, weights, high = (*factors, constant), np.ones_like(constant), 0.0
+        traced = program.trace(family, rows, len(given), size)
+        factors = *_by_element(given), constant
+        weights, high = np.ones_like(constant), 0.0
     low = 2.0 ** (clamp + unit + high) * prepared.count
-    row = partial(family.row, fn)
-    return Plan(row, traced, factors, weights, clamp, (low, 2.0**most))
+    row = partial(family.row, fn) if size == 1 else partial(_of_events, family, fn)
+    trusted, everywhere = (low, 2.0**most), prepare.is_everywhere(family)
+    return Plan(row, traced, factors, weights, clamp, trusted, everywhere)
+
+
+def _by_element(factors: list[Array]) -> tuple[Array, ...]:
+    """Factors [K, D] as arrays [K]: all of the first element, then of the next."""
+    every = range(factors[0].shape[1])
+    return tuple(np.ascontiguousarray(f[:, d]) for d in every for f in factors)
+
+
+def _of_events(family: type[Family], fn: Any, x: Array) -> tuple[Array, ...]:
+    """The terms of events [n, D]: all of the first element, then of the next."""
+    columns = np.ascontiguousarray(x.T)
+    return tuple(term for column in columns for term in family.row(fn, column))
 
 
 def sums(plan: Plan, values: Array, finish: Finish) -> None:
@@ -176,6 +202,16 @@ def sums(plan: Plan, values: Array, finish: Finish) -> None:
                 finish(rows, x, along_values(plan, x, buffers), buffers)
 
     run_blocks(-(-count // step), 1, work)
+
+
+def of_one(plan: Plan, value: Array) -> Array:
+    """Σ_k w_k 2^y_k of a single value under one tile, COLUMNS times: as among others.
+
+    NumPy begins a loop with a number in less time than with an array spread out.
+    """
+    values = value.reshape(1).astype(plan.dtype, copy=False)
+    terms = [term.reshape(()) for term in plan.row(values)]
+    return _full_sums(plan, terms)
 
 
 def along_values(plan: Plan, values: Array, buffers: Buffers) -> Array:
@@ -209,10 +245,15 @@ def along_values(plan: Plan, values: Array, buffers: Buffers) -> Array:
 
 def _few_sums(plan: Plan, terms: Iterable[Array]) -> Array:
     """The sums over one tile of at most COLUMNS values, and of some to make it full."""
-    factors, clamp, places = plan.spread
-    full = [term.take(places, mode="clip") for term in terms]
+    places = plan.spread[2]
+    return _full_sums(plan, [term.take(places, mode="clip") for term in terms])
+
+
+def _full_sums(plan: Plan, terms: list[Array]) -> Array:
+    """The sums over one tile of terms [K, COLUMNS], or of one number for all."""
+    factors, clamp, _ = plan.spread
     buffers = _NEW.program(plan.program, plan.dtype, clamp.shape)
-    plan.program.run((*full, *factors), buffers)
+    plan.program.run((*terms, *factors), buffers)
     return _weighted_sum(plan.weights, buffers[0], clamp)
 
 
@@ -232,11 +273,7 @@ def losses(dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> Array | 
     Equal terms round the same way each time, so over many tiles the error of a
     float64 sum would grow with their number.
     """
-    return np.zeros(shape) if _is_long(dtype, count) else None
-
-
-def _is_long(dtype: np.dtype[Any], count: int) -> bool:
-    return dtype == np.float64 and count > _PLAIN_SUM
+    return np.zeros(shape) if dtype == np.float64 and count > PLAIN_SUM else None
 
 
 def accumulate(total: Array, part: Array, lost: Array | None) -> None:
@@ -256,31 +293,42 @@ def along_tiles(plan: Plan, values: Array, buffers: Buffers | None = None) -> Ar
     Tiles lie side by side, and their sums are added in the same order. By threads where
     no buffers are given.
     """
-    step = max(1, _KEPT_SUMS * TILE // plan.count)
-    found = []
-    for i in range(0, len(values), step):
-        sums = _tile_sums(plan, values[i : i + step], buffers)
-        found.append(_in_order(sums, plan.count))
-    return np.concatenate(found)
+    total = np.zeros(len(values))
+    lost = losses(plan.dtype, plan.count, total.shape)
+    kept = _KEPT_SUMS * (get_num_threads() if buffers is None else 1)
+    some = max(1, kept // (len(values) * _TILES))
+    for first in range(0, len(plan.tiles), some):
+        sums = _tile_sums(plan, plan.tiles[first : first + some], values, buffers)
+        _add_in_order(total, sums, lost)
+    if lost is not None:
+        total += lost
+    return total
 
 
-def _tile_sums(plan: Plan, values: Array, buffers: Buffers | None) -> Array:
-    """The sum of each tile for each value, [n, tiles]."""
-    tiles, dtype = plan.tiles, plan.dtype
-    places = np.cumsum([0, *(weights.shape[1] for _, weights in tiles)])
-    step = max(1, _ELEMENTS // (TILE * tiles[0][1].shape[1]))
+def _tile_sums(
+    plan: Plan,
+    parts: list[tuple[tuple[Array, ...], Array]],
+    values: Array,
+    buffers: Buffers | None,
+) -> Array:
+    """The sum of each tile of some parts for each value, [n, tiles]."""
+    dtype, widest = plan.dtype, parts[0][1].shape[1]
+    places = np.cumsum([0, *(weights.shape[1] for _, weights in parts)])
     sums = np.empty((len(values), places[-1]), dtype)
+    terms = [term[:, None] for term in plan.row(values)]
+    clamp = np.full(TILE * widest, plan.clamp, dtype)
+    step = max(1, _TILE_BYTES // clamp.nbytes)
+    steps = -(-len(values) // step)
 
     def fill(start: int, stop: int, buffers: Buffers) -> None:
-        terms = [term[:, None] for term in plan.row(values)]
-        for i in range(start, stop):
-            at, part = i // len(tiles) * step, i % len(tiles)
-            (factors, weights), some = tiles[part], slice(at, at + step)
+        for i in range(start, stop):  # of one part after the other, which stays cached
+            part, at = i // steps, i % steps * step
+            (factors, weights), some = parts[part], slice(at, at + step)
             into = sums[some, places[part] : places[part + 1]]
             shape = len(into), weights.size
             tile, *rest = buffers.program(plan.program, dtype, shape)
             plan.program.run((*(t[some] for t in terms), *factors), (tile, *rest))
-            np.maximum(tile, np.full(weights.size, plan.clamp, dtype), out=tile)
+            np.maximum(tile, clamp[: weights.size], out=tile)
             np.exp2(tile, out=tile)
             tile = tile.reshape(-1, *weights.shape)
             np.einsum("km,rkm->rm", weights, tile, out=into)
@@ -289,22 +337,24 @@ def _tile_sums(plan: Plan, values: Array, buffers: Buffers | None) -> Array:
         with QuietLoops(), Scratch() as own:
             fill(start, stop, own)
 
-    count = -(-len(values) // step) * len(tiles)
+    count = len(parts) * steps
     if buffers is None:
-        run_blocks(count, 1, work)
+        run_blocks(count, -(-count // (_SHARES * get_num_threads())), work)
     else:
         fill(0, count, buffers)
     return sums
 
 
-def _in_order(parts: Array, count: int) -> Array:
-    """The sums of rows of tiles as `accumulate` forms them, from first to last."""
-    running = np.add.accumulate(parts, axis=1, dtype=np.float64)
-    if not _is_long(parts.dtype, count):
-        return running[:, -1]
-    before = np.zeros_like(running)
-    before[:, 1:] = running[:, :-1]
-    grown = running - before
-    lost = (before - (running - grown)) + (parts - grown)
-    total: Array = running[:, -1] + np.add.accumulate(lost, axis=1)[:, -1]
-    return total
+def _add_in_order(total: Array, parts: Array, lost: Array | None) -> None:
+    """Add rows of tiles' sums as `accumulate` does, from first to last."""
+    running = np.empty((len(parts), parts.shape[1] + 1))
+    running[:, 0], running[:, 1:] = total, parts
+    np.add.accumulate(running, axis=1, out=running)
+    total[...] = running[:, -1]
+    if lost is None:
+        return
+    before, after = running[:, :-1], running[:, 1:]
+    grown = after - before
+    rounded = (before - (after - grown)) + (parts - grown)
+    rounded[:, 0] += lost
+    lost[...] = np.add.accumulate(rounded, axis=1, out=rounded)[:, -1]

@@ -15,103 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from lucid.backends.protocol import Array, Family
-
-
-class Node:
-    """The value of an operator or an operand, not computed yet."""
-
-    __slots__ = ("args", "boolean", "function")
-
-    def __init__(
-        self, function: Any, args: tuple[Any, ...], boolean: bool = False
-    ) -> None:
-        self.function = function
-        self.args = args
-        self.boolean = boolean
-
-    def __add__(self, other: Any) -> Node:
-        return _add(self, other)
-
-    def __radd__(self, other: Any) -> Node:
-        return _add(other, self)
-
-    def __sub__(self, other: Any) -> Node:
-        return Node(np.subtract, (self, other))
-
-    def __rsub__(self, other: Any) -> Node:
-        return Node(np.subtract, (other, self))
-
-    def __mul__(self, other: Any) -> Node:
-        return Node(np.multiply, (self, other))
-
-    def __rmul__(self, other: Any) -> Node:
-        return Node(np.multiply, (other, self))
-
-    def __truediv__(self, other: Any) -> Node:
-        return Node(np.divide, (self, other))
-
-    def __rtruediv__(self, other: Any) -> Node:
-        return Node(np.divide, (other, self))
-
-    def __pow__(self, other: Any) -> Node:
-        return _power(self, other)
-
-    def __rpow__(self, other: Any) -> Node:
-        return _power(other, self)
-
-    def __neg__(self) -> Node:
-        return Node(np.negative, (self,))
-
-    def __abs__(self) -> Node:
-        return Node(np.absolute, (self,))
-
-    def __lt__(self, other: Any) -> Node:
-        return Node(np.less, (self, other), boolean=True)
-
-    def __le__(self, other: Any) -> Node:
-        return Node(np.less_equal, (self, other), boolean=True)
-
-    def __gt__(self, other: Any) -> Node:
-        return Node(np.greater, (self, other), boolean=True)
-
-    def __ge__(self, other: Any) -> Node:
-        return Node(np.greater_equal, (self, other), boolean=True)
-
-    # A comparison is part of the formula, not a bool as object's is.
-    def __eq__(self, other: Any) -> Node:  # type: ignore[override]
-        return Node(np.equal, (self, other), boolean=True)
-
-    def __ne__(self, other: Any) -> Node:  # type: ignore[override]
-        return Node(np.not_equal, (self, other), boolean=True)
-
-    def __and__(self, other: Any) -> Node:
-        return Node(np.logical_and, (self, other), boolean=True)
-
-    def __or__(self, other: Any) -> Node:
-        return Node(np.logical_or, (self, other), boolean=True)
-
-    def __invert__(self) -> Node:
-        return Node(np.logical_not, (self,), boolean=True)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a pair formula is elementwise: use fn.where, not `if`")
-
-    __hash__ = object.__hash__
-
-
-class Tracer:
-    """The function namespace that records: every ufunc of NumPy, and `where`."""
-
-    def __getattr__(self, name: str) -> Callable[..., Node]:
-        ufunc = getattr(np, name, None)
-        if not isinstance(ufunc, np.ufunc):
-            raise AttributeError(f"a pair formula cannot use {name}: not a NumPy ufunc")
-        boolean = "f" * ufunc.nin + "->?" in ufunc.types
-        return lambda *args: Node(ufunc, args, boolean)
-
-    def where(self, condition: Any, chosen: Any, other: Any) -> Node:
-        """chosen where condition, else other."""
-        return Node(_select, (condition, chosen, other))
+from lucid.backends.tracing import Node, Tracer, add
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,58 +69,30 @@ def _straight(steps: Sequence[Step], values: int) -> Callable[..., None]:
 
 
 @functools.cache
-def trace(family: type[Family], rows: int, factors: int) -> Program:
-    """The program of a family whose row has `rows` terms and whose pair `factors`."""
-    leaves = [Node(None, (i,)) for i in range(rows + factors + 1)]
-    pair = family.pair(
-        Tracer(), tuple(leaves[:rows]), tuple(leaves[rows : rows + factors])
-    )
-    return _assign_buffers(_add(pair, leaves[-1]), len(leaves))
+def trace(family: type[Family], rows: int, factors: int, size: int = 1) -> Program:
+    """The program of a family whose row has `rows` terms and whose pair `factors`.
+
+    Of events of `size` elements: all terms of the first, then of the next, and their
+    factors likewise.
+    """
+    leaves = [Node(None, (i,)) for i in range(size * (rows + factors) + 1)]
+    *given, total = leaves
+    terms, own = given[: size * rows], given[size * rows :]
+    for d in range(size):
+        row = tuple(terms[d * rows : (d + 1) * rows])
+        pair = family.pair(Tracer(), row, tuple(own[d * factors : (d + 1) * factors]))
+        total = add(pair, total)
+    return _assign_buffers(total, len(leaves))
 
 
 @functools.cache
-def square() -> Program:
-    """(x − μ)²·n, in one pass less than −((x − μ)·a)²."""
-    x, loc, factor = (Node(None, (i,)) for i in range(3))
-    difference = x - loc
-    return _assign_buffers(difference * difference * factor, 3)
-
-
-def _add(left: Any, right: Any) -> Node:
-    """left + right; −a + b as b − a, which is one pass less."""
-    for a, b in ((left, right), (right, left)):
-        if isinstance(a, Node) and a.function is np.negative:
-            return Node(np.subtract, (b, a.args[0]))
-    return Node(np.add, (left, right))
-
-
-def _power(base: Any, exponent: Any) -> Node:
-    """base ** exponent; the usual ones without a power, which takes ten times as long.
-
-    As for NumPy's arrays, x ** 0.5 is a square root.
-    """
-    if not isinstance(base, Node) and base == 2:
-        return Node(np.exp2, (exponent,))
-    if isinstance(exponent, Node) or exponent not in (-1, 0.5, 2, 3, 4):
-        return Node(np.power, (base, exponent))
-    if exponent == -1:
-        return Node(np.divide, (1.0, base))
-    if exponent == 0.5:
-        return Node(np.sqrt, (base,))
-    square = Node(np.square, (base,))
-    if exponent == 2:
-        return square
-    return Node(np.multiply, (square, base if exponent == 3 else square))
-
-
-def _select(condition: Array, chosen: Any, other: Any, out: Array) -> None:
-    """np.where into a buffer, which may be `chosen` or `other` itself."""
-    if out is chosen:
-        np.copyto(out, other, where=np.logical_not(condition))
-        return
-    if out is not other:
-        np.copyto(out, other)
-    np.copyto(out, chosen, where=condition)
+def square(size: int = 1) -> Program:
+    """Σ_d (x − μ)²·n, in one pass less than −((x − μ)·a)²; operands as of `trace`."""
+    leaves = [Node(None, (i,)) for i in range(3 * size)]
+    x, loc, factor = leaves[:size], leaves[size::2], leaves[size + 1 :: 2]
+    apart = [a - b for a, b in zip(x, loc, strict=True)]
+    terms = [a * a * n for a, n in zip(apart, factor, strict=True)]
+    return _assign_buffers(functools.reduce(add, terms), len(leaves))
 
 
 def _assign_buffers(root: Node, operands: int) -> Program:

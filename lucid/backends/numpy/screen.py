@@ -33,7 +33,7 @@ _ROW, _PASSES, _PAIR, _ALONE, _BESIDE = 4000, 40, 1250, 50, 15
 # of the mixture's often needs both.
 _WORTH = 0.75
 # Bits below a row's largest term that can matter, besides log2 K.
-_BITS = {np.dtype(np.float32): 28.0, np.dtype(np.float64): 57.0}
+BITS = {np.dtype(np.float32): 28.0, np.dtype(np.float64): 57.0}
 # Components of a matrix product, whose weights lie side by side; and multiplications
 # for which BLAS starts no threads of its own.
 _COMPONENTS, _PRODUCT = 64, 1 << 18
@@ -130,7 +130,7 @@ def _screen(prepared: Prepared) -> Screen | None:
     if directly < _ROW + _PASSES * count:
         return None
     with np.errstate(all="ignore"):
-        values = _draws(pairs)
+        values = draws(pairs)
         whole = _screen_over(pairs, None, directly)
         cost = _cost(whole, values, directly)
         if not cost < directly:
@@ -169,7 +169,7 @@ def _screen_over(
 ) -> Screen:
     """The screen of the dimensions chosen, beside another way of that cost a row."""
     loc, square, constant = pairs
-    bits = _BITS[loc.dtype] + np.log2(len(loc))
+    bits = BITS[loc.dtype] + np.log2(len(loc))
     # A sum of D squares and a constant, in any order, and rounding what it is near.
     slack = (loc.shape[1] + 16) * float(np.finfo(loc.dtype).eps) / 2
     highest = float(abs(constant).max())
@@ -205,7 +205,7 @@ def _screen_over(
     )
 
 
-def _draws(pairs: Pairs) -> Array:
+def draws(pairs: Pairs) -> Array:
     """Draws from some components [_PROBES, D]."""
     loc, square, _ = pairs
     some = np.linspace(0, len(loc) - 1, _PROBES).astype(np.int64)

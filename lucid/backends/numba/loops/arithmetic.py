@@ -25,6 +25,9 @@ from lucid.backends.numba.loops.float32 import (
 
 NAT_BITS = real(1.4426950408889634)
 LEAST_LOG = LEAST_EXPONENT * real(0.6931471805599453)
+# ln 2 as a multiple of 2⁻¹⁶ and a rest.
+GRID = real(65536.0)
+LN2_ON_GRID, LN2_OFF_GRID = real(0.693145751953125), real(1.4286068203094172e-06)
 
 
 def exp2(y: Any) -> Any:
@@ -86,15 +89,39 @@ def log1p(y: Any) -> Any:
 
 def logarithm(u: Any, exponent: Any, lost: Any) -> Any:
     """log(u·2^exponent) + lost for a normal u > 0, by the method of fdlibm."""
+    power, f, half_square, rest = log_parts(u)
+    k = power + exponent
+    rest = rest + (k * LN2_FINE + lost)
+    return k * LN2_COARSE - ((half_square - rest) - f)
+
+
+def log_parts(u: Any) -> Any:
+    """k, f, h and r of log u = k·ln 2 + f − (h − r), |h − r| ≤ 0.08, for u > 0."""
     bits = real(u).view(integer)
-    power = integer((bits - ROOT_HALF) >> MANTISSA_BITS)
+    # Rounded to `integer` at each step: LLVM then has no wider ones.
+    power = integer(integer(bits - ROOT_HALF) >> MANTISSA_BITS)
     mantissa = integer(bits - integer(power << MANTISSA_BITS))
     f = integer(mantissa).view(real) - real(1.0)  # in [√½ − 1, √2 − 1]
     s = f / (real(2.0) + f)
     half_square = real(0.5) * f * f
-    k = real(power) + exponent
-    rest = s * (half_square + log_polynomial(s * s)) + (k * LN2_FINE + lost)
-    return k * LN2_COARSE - ((half_square - rest) - f)
+    return real(power), f, half_square, s * (half_square + log_polynomial(s * s))
+
+
+def split_log(x: Any) -> Any:
+    """log x as `split_log` of distributions/_special.py has it, right to 2⁻²⁶ or 2⁻⁵⁶.
+
+    f lies on a grid of the rounding of 1, and so its distance to `near` is exact.
+    """
+    tiny = x < LEAST_NORMAL
+    power, f, half_square, rest = log_parts(x * RESCALE if tiny else x)
+    k = power + (RESCALE_EXPONENT if tiny else real(0.0))
+    less, part = half_square - rest, k * LN2_OFF_GRID
+    near = real(np.rint(((f - less) + part) * GRID)) / GRID
+    fine = ((f - near) - less) + part
+    proper = (x > real(0.0)) & (x < real(np.inf))
+    edge = real(-np.inf) if x == real(0.0) else real(np.nan)
+    coarse = k * LN2_ON_GRID + near
+    return coarse if proper else real(0.0), fine if proper else edge
 
 
 def floor(x: Any) -> Any:

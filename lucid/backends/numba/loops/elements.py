@@ -37,3 +37,11 @@ def keep_row(rows: Array, c: int, i: int, found: Any) -> None:
 
 def row_at(rows: Array, c: int, i: int) -> Any:
     """The terms of a value."""
+
+
+def with_offset(found: Any, offset: Array, c: int, i: int) -> Any:
+    """`found` and what belongs to the value alone; whether its NaN is unexplained."""
+
+
+def offset_of(x: Any) -> Any:
+    """The offset of a value, alone in a tuple."""

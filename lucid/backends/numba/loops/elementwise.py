@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lucid.backends.numba.loops.elements import (
     factors_at,
     keep_factors,
@@ -19,6 +17,7 @@ from lucid.backends.numba.loops.elements import (
     prepare,
     row_at,
     value_parts,
+    with_offset,
 )
 from lucid.backends.numba.loops.family import pair
 from lucid.backends.numba.loops.float32 import integer, real
@@ -46,15 +45,15 @@ def split_values(x: Array, rows: Array, offset: Array) -> None:
     wide_vectors()
     for c in range(x.shape[0]):
         for i in range(WIDTH):
-            found = value_parts(np.float64(x[c, i]))
+            found = value_parts(real(x[c, i]))
             keep_row(rows, c, i, found)
             offset[c, i] = found[-1]
 
 
-def score_shared(rows: Array, factors: Array, out: Array) -> Any:
+def score_shared(rows: Array, offset: Array, factors: Array, out: Array) -> Any:
     """Fill `out` [chunks, WIDTH] from rows, the first factors for all.
 
-    Returns the number of NaN.
+    Returns the number of NaN that no offset explains.
     """
     wide_vectors()
     own, constant = factors_at(factors, 0, 0)
@@ -62,12 +61,13 @@ def score_shared(rows: Array, factors: Array, out: Array) -> Any:
     for c in range(out.shape[0]):
         for i in range(WIDTH):
             found = pair(row_at(rows, c, i), own) + constant
+            found, odd = with_offset(found, offset, c, i)
             out[c, i] = found
-            strange = integer(strange + integer(found != found))
+            strange = integer(strange + integer(odd))
     return strange
 
 
-def score_own(rows: Array, factors: Array, out: Array) -> Any:
+def score_own(rows: Array, offset: Array, factors: Array, out: Array) -> Any:
     """The like, with factors [chunks or more, lines·WIDTH] of each value's own."""
     wide_vectors()
     strange = integer(0)
@@ -75,19 +75,7 @@ def score_own(rows: Array, factors: Array, out: Array) -> Any:
         for i in range(WIDTH):
             own, constant = factors_at(factors, c, i)
             found = pair(row_at(rows, c, i), own) + constant
+            found, odd = with_offset(found, offset, c, i)
             out[c, i] = found
-            strange = integer(strange + integer(found != found))
-    return strange
-
-
-def add_offset(offset: Array, out: Array) -> int:
-    """Add what belongs to values alone; the number of NaN that it does not explain."""
-    wide_vectors()
-    strange = 0
-    for c in range(out.shape[0]):
-        for i in range(WIDTH):
-            own = offset[c, i]
-            found = np.float64(out[c, i]) + own if own > -np.inf else own
-            out[c, i] = real(found)
-            strange += (found != found) & (own == own)
+            strange = integer(strange + integer(odd))
     return strange

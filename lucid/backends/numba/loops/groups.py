@@ -23,12 +23,12 @@ def score_groups(
 ) -> int:
     """Fill `out` [N] as `score`; returns what it does.
 
-    values   [N], which `pair` takes as they are
+    values   [N, D], which `pair` takes as they are
     groups   [G, 4]: a group's values and components, from one position up to another
-    factors  [K, 1, factors] and constant [K] of the components of all groups
+    factors  [K, D, factors] and constant [K] of the components of all groups
     """
     wide_vectors()
-    strange, width = 0, x.shape[2]
+    strange, width, size = 0, x.shape[2], values.shape[1]
     narrow_x, narrow_state = x.reshape(x.size), state.reshape(state.size)
     for g in range(groups.shape[0]):
         start, stop, first, last = groups[g]
@@ -37,12 +37,12 @@ def score_groups(
         own = -(-(stop - start) // (count * NARROW)) * NARROW
         strange += score(
             add_terms,
-            values[start:stop].reshape((1, stop - start, 1)),
+            values[start:stop].reshape((1, stop - start, size)),
             factors[first:last],
             constant[first:last],
             limits,
             out[start:stop],
-            narrow_x[:own].reshape((1, 1, own)),
+            narrow_x[: size * own].reshape((1, size, own)),
             narrow_state[: state.shape[0] * own].reshape((state.shape[0], own)),
         )
     return strange

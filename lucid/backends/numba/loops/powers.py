@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba.loops.float64 import (
+from lucid.backends.numba.loops.float32 import (
+    LEAST_EXPONENT,
     LEAST_NORMAL,
     MANTISSA_BITS,
     RESCALE,
@@ -15,10 +16,11 @@ from lucid.backends.numba.loops.float64 import (
     real,
 )
 
-SIGN_AND_MANTISSA = np.int64(~(0x7FF << 52))
-BIAS, HALF = np.int64(1023), np.int64(1022 << 52)
-# The largest power of two that `ldexp` multiplies by at once, and twice.
-MOST_POWER, MOST_EXPONENT = real(1022.0), real(2044.0)
+BIAS = integer(1.0 - LEAST_EXPONENT)
+HALF = integer(int(BIAS - 1) << MANTISSA_BITS)
+SIGN_AND_MANTISSA = integer(~(int(2 * BIAS + 1) << MANTISSA_BITS))
+# Twice the largest power of two that `ldexp` multiplies by at once.
+MOST_EXPONENT = real(-2.0) * LEAST_EXPONENT
 
 
 def mantissa(x: Any) -> Any:
@@ -32,7 +34,7 @@ def exponent(x: Any) -> Any:
     """x = mantissa(x)·2^exponent(x); 0 for what is 0, infinite or NaN."""
     size = abs(normal(x))
     bits = real(size).view(integer)
-    found = real(integer((bits >> MANTISSA_BITS) - (BIAS - 1)))
+    found = real(integer(integer(bits >> MANTISSA_BITS) - (BIAS - 1)))
     found = found + RESCALE_EXPONENT if abs(x) < LEAST_NORMAL else found
     return found if proper(x) else real(0.0)
 
@@ -48,14 +50,14 @@ def proper(x: Any) -> Any:
 
 
 def ldexp(x: Any, n: Any) -> Any:
-    """x·2^n for an integer n, rounded at most once for |n| ≤ 2044."""
+    """x·2^n for an integer n, rounded at most once for |n| ≤ MOST_EXPONENT."""
     n = -MOST_EXPONENT if n < -MOST_EXPONENT else n
     n = MOST_EXPONENT if n > MOST_EXPONENT else n
-    half = np.rint(real(0.5) * n)
+    half = real(np.rint(real(0.5) * n))
     return (x * power(half)) * power(n - half)
 
 
 def power(n: Any) -> Any:
     """2^n for an integer n within the exponents of normal numbers."""
-    biased = integer(n) + BIAS
+    biased = integer(integer(n) + BIAS)
     return integer(biased << MANTISSA_BITS).view(real)

@@ -2,7 +2,7 @@
 
 Rows lie side by side, as in loops/mixture.py: a tile of a row's components is turned
 into a column, prepared, and folded into the row's sum at once, and nothing of it is
-kept. So is what normalises the weights.
+kept. So is what normalises the weights. In loops/lanes.py a row takes more columns.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numba.loops.arithmetic import NAT_BITS
+from lucid.backends.numba.loops.arithmetic import NAT_BITS, exp2
 from lucid.backends.numba.loops.float32 import LOWEST, real
 from lucid.backends.numba.loops.mixture import (
     LN2,
     LOST,
+    PART,
+    PEAK,
     TOP,
     TOTAL,
-    fold,
+    add,
     log2,
 )
-from lucid.backends.numba.native import call, wide_vectors
+from lucid.backends.numba.native import call, share_max, wide_vectors
 from lucid.backends.protocol import Array
 
+# Columns of a row; a line of them holds neighbours among its components.
+LANES = 1
 # Rows that are turned together: fewer cost more stores.
 TOGETHER = 8
 LEAST_RATIO = np.finfo(np.float64).tiny
@@ -44,6 +48,7 @@ def score_rows(
     x: Array,
     states: Array,
     top: Array,
+    logs: Array,
 ) -> int:
     """Fill `out` [S, N] with log densities in nats; the number of NaN among them.
 
@@ -54,37 +59,43 @@ def score_rows(
     logarithms     whether weights are given as logarithms
 
     and scratch: own [parameters, T, width], factors [factors, T, width],
-    tiles [2, T, width], turned [weights at once, width], x [terms, S, width],
-    states [S + 1, 5, width], top [width]
+    tiles [2, T, width], turned [lines of weights at once, width], x [terms, S, width],
+    states [S + 1, 5, width], top [width], logs [S + 1, rows at once]
     """
     wide_vectors()
-    count, last, strange = arrays[0].shape[1], len(arrays) - 1, 0
+    components, last, strange = arrays[0].shape[1], len(arrays) - 1, 0
+    count = -(-components // LANES)
     weights, of_weights, samples = arrays[last], states[-1], out.shape[0]
     (most, width), (constant, density) = turned.shape, (tiles[0], tiles[1])
-    for start in range(0, out.shape[1], width):
-        size = min(width, out.shape[1] - start)
+    for start in range(0, out.shape[1], width // LANES):
+        size = min(width // LANES, out.shape[1] - start)
         gather(values, start, size, x)
-        reset(states, top)
+        for r in range(width):
+            top[r] = real(-np.inf)
         for begin in range(0, count, most):
             some = min(most, count - begin)
             turn(weights, steps[last], start, size, begin, some, turned)
             raise_top(turned, some, top)
+        if LANES > 1:
+            share_top(top)
         for begin in range(0, count, most):
             some = min(most, count - begin)
             if count > most:
                 turn(weights, steps[last], start, size, begin, some, turned)
             log_weights(turned, some, top, logarithms)
+            if LANES > 1 and begin + some == count:
+                drop(turned, some - 1, components - (count - 1) * LANES)
             for first in range(0, some, tiles.shape[1]):
                 weight = turned[first : first + tiles.shape[1]]
-                part = min(tiles.shape[1], some - first)
+                part, fresh = min(tiles.shape[1], some - first), begin + first == 0
                 for i in range(last):
                     turn(arrays[i], steps[i], start, size, begin + first, part, own[i])
-                fold(weight, part, of_weights)
+                fold_weights(weight, part, of_weights, fresh)
                 call(prepare, own, weight, factors, constant, part)
                 for s in range(samples):
                     call(fill, density, x, s, factors, constant, part)
-                    fold(density, part, states[s])
-        strange += finish(states, out, start, size)
+                    fold_densities(density, part, states[s], fresh)
+        strange += finish(states, logs, out, start, size)
     return strange
 
 
@@ -93,20 +104,63 @@ def gather(values: Array, start: int, size: int, x: Array) -> None:
     wide_vectors()
     for i in range(x.shape[0]):
         for s in range(x.shape[1]):
-            for r in range(x.shape[2]):
-                x[i, s, r] = values[i, s, start + min(r, size - 1)]
+            given, into = values[i, s], x[i, s]
+            for r in range(into.shape[0] // LANES):
+                value = given[start + min(r, size - 1)]
+                for lane in range(LANES):
+                    into[r * LANES + lane] = value
 
 
-def reset(states: Array, top: Array) -> None:
-    """States of empty sums, and no weight seen."""
+def fold_weights(tile: Array, count: int, state: Array, fresh: bool) -> None:
+    """Merge weights, the largest of which is 2⁰, into each row's sum."""
     wide_vectors()
-    for r in range(top.shape[0]):
-        top[r] = real(-np.inf)
-    for s in range(states.shape[0]):
+    peak, part = state[PEAK], state[PART]
+    for r in range(part.shape[0]):
+        peak[r] = real(0.0)
+        part[r] = real(0.0)
+    add_terms(tile, count, peak, part)
+    merge(state, fresh)
+
+
+def fold_densities(tile: Array, count: int, state: Array, fresh: bool) -> None:
+    """Merge a tile into each row's sum, relative to 2^TOP, an integer power."""
+    wide_vectors()
+    top, peak, part = state[TOP], state[PEAK], state[PART]
+    for r in range(part.shape[0]):
+        peak[r] = LOWEST if fresh else top[r]
+        part[r] = real(0.0)
+    for j in range(count):
+        y = tile[j]
+        for r in range(peak.shape[0]):
+            peak[r] = y[r] if y[r] > peak[r] else peak[r]
+    if LANES > 1:
+        share_top(peak)
+    for r in range(peak.shape[0]):
+        peak[r] = np.ceil(peak[r])
+    add_terms(tile, count, peak, part)
+    merge(state, fresh)
+
+
+def add_terms(tile: Array, count: int, peak: Array, part: Array) -> None:
+    """Add the powers of 2 in a tile to `part`, relative to 2^peak."""
+    wide_vectors()
+    for j in range(count):
+        y = tile[j]
+        for r in range(part.shape[0]):
+            part[r] += exp2(y[r] - peak[r])
+
+
+def merge(state: Array, fresh: bool) -> None:
+    """PART into the sum, or in its place where there is none yet."""
+    wide_vectors()
+    if fresh:
+        top, total, lost = state[TOP], state[TOTAL], state[LOST]
         for r in range(top.shape[0]):
-            states[s, TOP, r] = LOWEST
-            states[s, TOTAL, r] = real(0.0)
-            states[s, LOST, r] = real(0.0)
+            top[r] = state[PEAK, r]
+            total[r] = state[PART, r]
+            lost[r] = real(0.0)
+    else:
+        add(state)
 
 
 def turn(
@@ -138,6 +192,20 @@ def raise_top(tile: Array, count: int, top: Array) -> None:
             top[r] = tile[j, r] if tile[j, r] > top[r] else top[r]
 
 
+def share_top(top: Array) -> None:
+    """The largest of each row's columns, none of them NaN, for all of them."""
+    wide_vectors()
+    for r in range(0, top.shape[0], LANES):
+        share_max(top, r)
+
+
+def drop(weights: Array, line: int, left: int) -> None:
+    """No component where a row's last line has fewer than columns."""
+    for r in range(0, weights.shape[1], LANES):
+        for i in range(left, LANES):
+            weights[line, r + i] = real(-np.inf)
+
+
 def log_weights(tile: Array, count: int, top: Array, logarithms: bool) -> None:
     """Weights into their logarithms in bits, relative to the row's largest one.
 
@@ -162,23 +230,36 @@ def log2_ratio(a: Any, b: Any) -> Any:
     return real(found if ratio > 0.0 else edge)
 
 
-def finish(states: Array, out: Array, start: int, size: int) -> int:
+def finish(states: Array, logs: Array, out: Array, start: int, size: int) -> int:
     """log density less log Σ weights of each row in nats; the number of NaN."""
     wide_vectors()
     samples, strange = out.shape[0], 0
-    weights = states[samples]
+    for s in range(samples + 1):
+        log2_totals(states[s], logs[s])
+    weights = logs[samples]
     for s in range(samples):
-        state, into = states[s], out[s]
+        found, into = logs[s], out[s, start : start + size]
+        for r in range(found.shape[0]):
+            found[r] = (found[r] - weights[r]) * LN2
         for r in range(size):
-            found = (log2_total(state, r) - log2_total(weights, r)) * LN2
-            into[start + r] = found
-            strange += found != found
+            into[r] = found[r]
+            strange += found[r] != found[r]
     return strange
 
 
-def log2_total(state: Array, r: int) -> Any:
-    """log2 of the sum that a state stands for."""
-    total = np.float64(state[TOTAL, r]) + np.float64(state[LOST, r])
-    found = np.float64(state[TOP, r]) + log2(total)
-    # No component reaches this row.
-    return -np.inf if (state[TOP, r] == LOWEST) & (total == total) else found
+def log2_totals(state: Array, logs: Array) -> None:
+    """log2 of the sums that a state stands for."""
+    wide_vectors()
+    top, total, lost = state[TOP], state[TOTAL], state[LOST]
+    for r in range(logs.shape[0]):
+        logs[r] = row_sum(total, lost, r * LANES)
+    for r in range(logs.shape[0]):
+        whole, height = logs[r], top[r * LANES]
+        found = np.float64(height) + log2(whole)
+        # No component reaches this row.
+        logs[r] = -np.inf if (height == LOWEST) & (whole == whole) else found
+
+
+def row_sum(total: Array, lost: Array, r: int) -> Any:
+    """The sum of a row in float64."""
+    return np.float64(total[r]) + np.float64(lost[r])
