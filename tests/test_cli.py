@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import lucid
 from lucid.backends import cuda_status
+from lucid.backends.numpy import engine
 from lucid.cli import main, score
 from lucid.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -33,6 +36,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("data.npy", values)
     Path("data.csv").write_text("id,x\n1,0.5\n2,1.5\n")
     return tmp_path
+
+
+@pytest.fixture
+def new_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """LUCID_CPU is read as in a new process."""
+    monkeypatch.setattr(engine, "_chosen", None)
+    engine._from_environment.cache_clear()
+    engine._numba.cache_clear()
+    yield
+    engine._from_environment.cache_clear()
+    engine._numba.cache_clear()
 
 
 def lucid_says(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -138,6 +152,13 @@ def test_info_survives_a_wrong_environment(
     assert "LUCID_NUM_THREADS" in text
 
 
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"lucid {lucid.__version__}\n"
+
+
 @pytest.mark.parametrize("command", [[], ["score"], ["info"]])
 def test_help_lists_the_exit_codes(
     capsys: pytest.CaptureFixture[str], command: list[str]
@@ -193,6 +214,7 @@ FAILURES = [
     ("model.json", "empty.npy", "", 4, "empty.npy", "not a .npy file"),
     ("model.json", "data.csv", "--columns y", 4, "data.csv", "no column 'y'"),
     ("model.json", "data.csv", "", 4, "data.csv", "2 columns"),
+    ("model.json", "data.csv", "", 4, "data.csv", "(in the command, --columns)"),
     ("model.json", "words.csv", "--columns x", 4, "words.csv", "line 3, column 2: 'b'"),
     ("none.json", "data.npy", "", 3, "none.json", "No such file"),
     ("data.npy", "data.npy", "", 3, "data.npy", "must end in"),
@@ -257,21 +279,51 @@ def test_too_few_arguments(
     assert "MODEL, DATA and -o SCORES" in text
 
 
-@pytest.mark.parametrize("option", ["--device gpu", "--block-rows 0", "--dtype int8"])
-def test_options_out_of_range(folder: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--device=gpu", "a device is 'cpu', 'cuda' or 'cuda:1', not 'gpu'"),
+        ("--block-rows=0", "must be an int of at least 1, got '0'"),
+        ("--block-rows=many", "must be an int of at least 1, got 'many'"),
+        ("--columns=", "needs the name of a column"),
+        ("--dtype=int8", "'int8'"),
+    ],
+)
+def test_options_out_of_range(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(f"score model.json data.npy -o out.npy {option}".split())
+        main(["score", "model.json", "data.npy", "-o", "out.npy", option])
     assert raised.value.code == 2
+    name = option.partition("=")[0]
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"lucid score: error: argument {name}: ")
+    assert said in error
 
 
-@pytest.mark.parametrize("name", ["LUCID_DEVICE", "LUCID_NUM_THREADS"])
+@pytest.mark.parametrize("name", ["LUCID_DEVICE", "LUCID_NUM_THREADS", "LUCID_CPU"])
 def test_a_wrong_environment(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    new_engine: None,
     name: str,
 ) -> None:
     monkeypatch.setenv(name, "many")
     code, text = lucid_says(capsys, "score", "model.json", "data.npy", "-o", "out.npy")
     assert code == 2
     assert name in text
+
+
+def test_numba_asked_for_and_not_there(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    new_engine: None,
+) -> None:
+    monkeypatch.setenv("LUCID_CPU", "numba")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    code, text = lucid_says(capsys, "score", "model.json", "data.npy", "-o", "out.npy")
+    assert code == 6
+    assert "LUCID_CPU asks for numba" in text
+    assert not Path("out.npy").exists()

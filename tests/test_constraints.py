@@ -75,10 +75,17 @@ CASES: list[tuple[Constraint, str, list[Any], list[Any]]] = [
     (
         constraints.positive_definite,
         "a symmetric positive-definite matrix",
-        [EYE, [[2.0, 1.0], [1.0, 1.0]], [[1e-30, 0.0], [0.0, 1e30]]],
+        [
+            EYE,
+            [[2.0, 1.0], [1.0, 1.0]],
+            [[1e-30, 0.0], [0.0, 1e30]],
+            # scikit-learn's, tied, of the galaxies' velocities: an E[x xᵀ] − μ μᵀ.
+            [[379.609757, 38930.9756], [38930.9756 + 1.8e-10, 4274769.60]],
+        ],
         [
             [[1.0, 2.0], [2.0, 1.0]],
             [[1.0, 0.5], [0.25, 1.0]],
+            [[1.0, 0.5], [0.5 + 1e-7, 1.0]],
             [[-1.0, 0.0], [0.0, 1.0]],
             [[0.0, 0.0], [0.0, 1.0]],
             EYE * NAN,

@@ -182,6 +182,20 @@ def test_what_is_missing_says_so() -> None:
     assert repr(bare) == "Bare(batch_shape=(), event_shape=())"
 
 
+def test_a_parameter_cannot_be_set() -> None:
+    given = Normal(0.0, 1.0)
+    with pytest.raises(AttributeError, match=r"^Normal: `loc` is read-only"):
+        given.loc = 3.0
+    assert given.loc.item() == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_repr_has_the_digits_of_the_dtype(dtype: Any) -> None:
+    loc, probs = np.array([0.1, -np.inf], dtype), np.array([0.3, 0.7], dtype)
+    assert repr(Normal(loc, dtype(1))) == "Normal(loc=[0.1, -inf], scale=1.0)"
+    assert repr(Categorical(probs)) == "Categorical(probs=[0.3, 0.7])"
+
+
 # ---- dtypes
 
 

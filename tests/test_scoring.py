@@ -189,6 +189,13 @@ def test_wrong_calls() -> None:
         lucid.score(Normal(0.0, 1.0), VALUES, responsibilities=True)
     with pytest.raises(DataError, match="2 columns, but the model scores 1 number"):
         lucid.score(mixture(), VALUES[:1000].reshape(-1, 2))
+    plane = Independent(Normal(np.zeros(2), 1.0), 1)
+    with pytest.raises(DataError, match=r"^data: 1 column, .* \(2,\) a row$"):
+        lucid.score(plane, VALUES)
+    with pytest.raises(TypeError, match=r"`distribution` .* got ndarray"):
+        lucid.score(VALUES, mixture())
+    with pytest.raises(DataError, match="dtype object"):
+        lucid.score(mixture(), {"x": VALUES})
     with pytest.raises(DataError, match="dtype complex128"):
         lucid.score(mixture(), VALUES * 1j)
     with pytest.raises(ValueError, match="`columns`"):

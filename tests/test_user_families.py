@@ -16,7 +16,9 @@ from lucid.distributions import (
     Categorical,
     Independent,
     MixtureSameFamily,
+    constraints,
 )
+from lucid.distributions.family import FamilyDistribution, Parameter
 from tests.user_families import USERS, HyperbolicSecant, Powers, User, powers_at
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -80,3 +82,46 @@ def test_every_family_is_scipys(user: User, dtype: Any) -> None:
     found = mixed.log_prob(np.append(x, user.outside).astype(dtype)).numpy()
     assert_allclose(found[: len(x)], expected, rtol=16 * u, atol=16 * u)
     assert (found[len(x) :] == -np.inf).all()
+
+
+class Exponential(FamilyDistribution):
+    """What must be said, and no more."""
+
+    arg_constraints = {"rate": constraints.positive}
+    support = constraints.nonnegative
+    rate = Parameter()
+
+    def __init__(self, rate: Any) -> None:
+        super().__init__(None, rate=rate)
+
+    @staticmethod
+    def prepare(fn: Any, unit: float, rate: Any) -> Any:
+        return unit * rate, unit * fn.log(rate)
+
+    @staticmethod
+    def pair(fn: Any, row: Any, factors: Any) -> Any:
+        return -factors[0] * row[0]
+
+
+@on_each_engine
+@DTYPES
+def test_the_density_is_zero_outside_the_support(dtype: Any) -> None:
+    rate, x = np.array([0.5, 2.0], dtype), np.array([-1.0, -0.0, 1.5, np.nan], dtype)
+    terms = stats.expon.logpdf(x[:, None].astype(np.float64), scale=1 / rate)
+    rtol = 8 * float(np.finfo(dtype).eps)
+    own = Exponential(rate)
+    assert_allclose(own.log_prob(x[:, None]).numpy(), terms, rtol=rtol)
+    mixed = MixtureSameFamily(Categorical(np.ones(2, dtype)), own)
+    expected = logsumexp(terms, axis=-1) - math.log(2.0)
+    assert_allclose(mixed.log_prob(x).numpy(), expected, rtol=rtol)
+
+
+def test_what_a_family_does_not_define() -> None:
+    own = Exponential([0.5, 2.0])
+    weights = Categorical([0.5, 0.5])
+    inner = MixtureSameFamily(weights, Exponential(np.ones((2, 2))))
+    for given in (own, inner, MixtureSameFamily(weights, inner)):
+        with pytest.raises(NotImplementedError, match=r"^Exponential .* no `draw`"):
+            given.sample((3,))
+    with pytest.raises(NotImplementedError, match="does not have an entropy in closed"):
+        own.entropy()

@@ -23,6 +23,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import lucid
 from lucid.backends import DeviceUnavailableError
 from lucid.cli import info, score, signals
 from lucid.io.errors import DataError, MissingPackageError, ModelError, OutputError
@@ -69,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         description=what,
         epilog=codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"lucid {lucid.__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module, name in ((score, "score"), (info, "info")):

@@ -15,12 +15,19 @@ import os
 import time
 from importlib import resources
 
-from lucid._device import device, get_default_device
+from lucid._device import CPU, Device, device, get_default_device
+from lucid.backends.numpy.engine import get_cpu_engine
 from lucid.backends.numpy.threads import get_num_threads
 from lucid.cli import plot, signals
 from lucid.cli.watch import Watched, progress_bar
 from lucid.distributions import Distribution
-from lucid.io.errors import DataError, ModelError, OutputError, reason
+from lucid.io.errors import (
+    DataError,
+    MissingPackageError,
+    ModelError,
+    OutputError,
+    reason,
+)
 from lucid.io.models import load
 from lucid.io.rows import open_rows
 from lucid.io.scoring import Scores, check_model, score
@@ -47,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--device",
-        type=device,
+        type=_device,
         help="cpu, cuda or cuda:1 (default: LUCID_DEVICE, or a GPU if one works)",
     )
     add(
@@ -112,8 +119,12 @@ def _check_options(options: argparse.Namespace) -> None:
     try:
         options.device = options.device or get_default_device()
         get_num_threads()
-    except ValueError as error:  # from LUCID_DEVICE or LUCID_NUM_THREADS
+        if options.device == CPU:
+            get_cpu_engine()
+    except ValueError as error:  # from a variable LUCID_…
         raise UsageError(str(error)) from None
+    except ImportError as error:  # from LUCID_CPU
+        raise MissingPackageError(str(error)) from None
     _ = options.device.backend  # or an error that says why it does not work
     outputs = [name for name in (options.output, options.plot) if name]
     paths = [os.path.realpath(name) for name in outputs]
@@ -192,14 +203,22 @@ def _report(scores: Scores) -> None:
         print(f"{name:20} {text}")
 
 
+def _device(text: str) -> Device:
+    try:
+        return device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _names(text: str) -> list[str]:
     """Names between commas; in quotes where a name has one."""
     (names,) = csv.reader([text])
+    if not names:
+        raise argparse.ArgumentTypeError("needs the name of a column")
     return names
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be an int of at least 1, got {text!r}")
+    return int(text)

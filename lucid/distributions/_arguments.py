@@ -220,3 +220,13 @@ def _backend_of(value: Any) -> Backend | None:
 
 def _place(backend: Backend) -> str:
     return "cpu" if backend.type == "cpu" else f"{backend.type}:{backend.index}"
+
+
+def shown(backend: Backend, array: Array) -> str:
+    """A parameter for a repr: its numbers, as short as its dtype allows, or its shape.
+
+    A float32 of 0.3 is 0.3, not the 0.30000001192092896 that it is in float64.
+    """
+    if array.size > 8:
+        return str(array.shape)
+    return str(backend.to_numpy(array).astype("U32").astype(np.float64).tolist())

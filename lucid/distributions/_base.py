@@ -21,7 +21,7 @@ from lucid.backends.profiling import profile_range
 from lucid.backends.protocol import Array, Backend, Components
 from lucid.distributions._arguments import read_only, value_array
 from lucid.distributions._layout import Layout, Shape
-from lucid.distributions._parts import Key, draw_picked
+from lucid.distributions._parts import Key, check_draws, draw_picked
 from lucid.distributions.constraints import Constraint
 
 
@@ -210,6 +210,7 @@ class DistributionBase:
     def _draw(
         self, components: Components, sample_shape: Shape, generator: Generator | None
     ) -> tuple[Array, Array]:
+        check_draws(components.family)
         size = math.prod(sample_shape + self._batch_shape)
         source = random_source(generator)
         start = source.reserve(size, self.device)

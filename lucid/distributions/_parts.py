@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.protocol import Array, Backend
+from lucid.backends.protocol import Array, Backend, Family
 from lucid.backends.tables import IndexTable
 from lucid.distributions._layout import Layout
 from lucid.distributions.constraints import Constraint
@@ -16,6 +16,14 @@ Key = tuple[int, int]
 
 # Gathered parameters, or entries of gathered tables, that a block of rows holds.
 _BLOCK_ELEMENTS = 1 << 20
+
+
+def check_draws(family: type[Family]) -> None:
+    """Raise NotImplementedError for a family that says no way to draw from it."""
+    if not hasattr(family, "draw"):
+        raise NotImplementedError(
+            f"{family.__name__} does not have draws: it defines no `draw`."
+        )
 
 
 def draw_picked(
@@ -30,6 +38,7 @@ def draw_picked(
 
     Gathers the parameters of the picked rows, a block of them at a time.
     """
+    check_draws(layout.family)
     values = backend.xp.empty((len(rows), *layout.event_shape), dtype)
     step = max(1, _BLOCK_ELEMENTS // max(1, values[:1].size))
     for i in range(0, len(rows), step):

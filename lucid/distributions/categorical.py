@@ -13,7 +13,12 @@ from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Normaliser, Weights
 from lucid.backends.tables import IndexTable
 from lucid.distributions import constraints
-from lucid.distributions._arguments import over_rows, parameter_arrays, read_only
+from lucid.distributions._arguments import (
+    over_rows,
+    parameter_arrays,
+    read_only,
+    shown,
+)
 from lucid.distributions._base import random_source
 from lucid.distributions._layout import Shape
 from lucid.distributions._parts import Key, cut_arrays, pick_index
@@ -286,7 +291,6 @@ class Categorical(Distribution):
 
     def __repr__(self) -> str:
         ((name, array),) = self._arrays.items()
-        shown = array.tolist() if array.size <= 8 else array.shape
         batch = self._batch_shape
         more = "" if batch == array.shape[:-1] else f", batch_shape={batch}"
-        return f"Categorical({name}={shown}{more})"
+        return f"Categorical({name}={shown(self._backend, array)}{more})"

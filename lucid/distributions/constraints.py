@@ -205,9 +205,10 @@ def _is_lower_cholesky(fn: Any, x: Array) -> Array:
 def _is_positive_definite(fn: Any, x: Array) -> Array:
     transposed = x.swapaxes(-2, -1)
     eps = np.finfo(x.dtype).eps if x.dtype.kind == "f" else 0.0
-    # An entry may differ from its mirror image by rounding relative to its row's scale.
+    # An entry may differ from its mirror image by the rounding of what it was computed
+    # from: where E[x xᵀ] − μ μᵀ cancels, much more than its own.
     scale = fn.sqrt(abs(_diagonal(fn, x)))
-    slack = 16 * eps * scale[..., :, None] * scale[..., None, :]
+    slack = math.sqrt(eps) * scale[..., :, None] * scale[..., None, :]
     symmetric = (abs(x - transposed) <= slack).all(axis=(-2, -1))
     return symmetric & (_diagonal(fn, cholesky(fn, x)) > 0).all(axis=-1)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, cast, overload
+from typing import Any, ClassVar, NoReturn, cast, overload
 
 import numpy as np
 
 from lucid import backends
 from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Backend, Family
-from lucid.distributions._arguments import parameter_arrays, read_only
+from lucid.distributions._arguments import parameter_arrays, read_only, shown
 from lucid.distributions._layout import Layout, Shape, broadcast_shapes
 from lucid.distributions._parts import cut_arrays
-from lucid.distributions.constraints import Constraint
+from lucid.distributions.constraints import Constraint, real
 from lucid.distributions.distribution import Distribution, validating
 
 
@@ -35,6 +35,11 @@ class Parameter:
         array = instance._broadcast(instance._arrays[self._name])
         return Tensor._wrap(array, writeable=False)
 
+    def __set__(self, instance: FamilyDistribution, value: Any) -> NoReturn:
+        raise AttributeError(
+            f"{instance._name}: `{self._name}` is read-only; make a new distribution."
+        )
+
 
 class FamilyDistribution(Distribution):
     """One scalar family, with a batch of parameters that broadcast together.
@@ -44,6 +49,32 @@ class FamilyDistribution(Distribution):
     of the formulas below exist in closed form. Formulas are static and pure; they
     compute in float64 and take the function namespace `fn` first. From the parts of the
     log density NumPy's steps, compiled loops and CUDA are made.
+
+    >>> from lucid.distributions import constraints
+    >>> class Gumbel(FamilyDistribution):
+    ...     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    ...     support = constraints.real
+    ...     loc, scale = Parameter(), Parameter()
+    ...
+    ...     def __init__(self, loc, scale, validate_args=None):
+    ...         super().__init__(validate_args, loc=loc, scale=scale)
+    ...
+    ...     @staticmethod
+    ...     def prepare(fn, unit, loc, scale):  # the factors, then the constant
+    ...         return loc, 1 / scale, unit, -unit * fn.log(scale)
+    ...
+    ...     @staticmethod
+    ...     def pair(fn, row, factors):
+    ...         (x,) = row
+    ...         loc, inverse_scale, unit = factors
+    ...         z = (x - loc) * inverse_scale
+    ...         return -unit * (z + fn.exp(-z))
+    ...
+    ...     @staticmethod
+    ...     def _mean_formula(fn, loc, scale):
+    ...         return loc + np.euler_gamma * scale
+    >>> Gumbel(loc=0.0, scale=2.0).log_prob([0.0, 2.0]).numpy()
+    array([-1.6931472, -2.0610266], dtype=float32)
     """
 
     arg_constraints: ClassVar[Mapping[str, Constraint]] = {}
@@ -66,6 +97,11 @@ class FamilyDistribution(Distribution):
         own = cls.__dict__
         if "arg_constraints" in own and "family_parameters" not in own:
             cls.family_parameters = tuple(cls.arg_constraints)
+        rule: Any = own.get("support")
+        scalar = isinstance(rule, Constraint) and rule.event_ndim == 0
+        if scalar and rule is not real and "supports" not in own:
+            holds: Any = staticmethod(rule.holds)
+            cls.supports = holds  # type: ignore[method-assign]
 
     def __init__(self, validate_args: bool | None, **parameters: Any) -> None:
         backend, dtype, arrays = parameter_arrays(self._name, parameters)
@@ -81,7 +117,8 @@ class FamilyDistribution(Distribution):
     def supports(fn: Any, value: Array) -> Array | None:
         """True where a value lies in the support that needs no parameter.
 
-        None where every number does and `pair` carries NaN through by itself.
+        None where every number does and `pair` carries NaN through by itself. Unless a
+        class says it, what its `support` says, where that is a constraint of scalars.
         """
         return None
 
@@ -108,45 +145,45 @@ class FamilyDistribution(Distribution):
     _entropy_formula: ClassVar[Callable[..., Array] | None] = None
 
     def _cdf(self, value: Array) -> Array:
-        return self._evaluate("cumulative distribution function", "_cdf", value)
+        return self._evaluate("a cumulative distribution function", "_cdf", value)
 
     def _survival(self, value: Array) -> Array:
         if self._survival_formula is None:
             return super()._survival(value)
-        return self._evaluate("survival function", "_survival", value)
+        return self._evaluate("a survival function", "_survival", value)
 
     def _log_cdf(self, value: Array) -> Array:
         if self._log_cdf_formula is None:
             return super()._log_cdf(value)
-        return self._evaluate("log cdf", "_log_cdf", value)
+        return self._evaluate("a log cdf", "_log_cdf", value)
 
     def _log_survival(self, value: Array) -> Array:
         if self._log_survival_formula is None:
             return super()._log_survival(value)
-        return self._evaluate("log survival function", "_log_survival", value)
+        return self._evaluate("a log survival function", "_log_survival", value)
 
     def _icdf(self, value: Array) -> Array:
-        quantile = self._evaluate("quantile function", "_icdf", value)
+        quantile = self._evaluate("a quantile function", "_icdf", value)
         return self._backend.xp.where((value >= 0) & (value <= 1), quantile, np.nan)
 
     def _mean(self) -> Array:
-        return self._evaluate("mean", "_mean")
+        return self._evaluate("a mean", "_mean")
 
     def _variance(self) -> Array:
-        return self._evaluate("variance", "_variance")
+        return self._evaluate("a variance", "_variance")
 
     def _stddev(self) -> Array:
         if self._stddev_formula is None:
             return super()._stddev()
-        return self._evaluate("standard deviation", "_stddev")
+        return self._evaluate("a standard deviation", "_stddev")
 
     def _entropy(self) -> Array:
-        return self._evaluate("entropy", "_entropy")
+        return self._evaluate("an entropy", "_entropy")
 
     def _evaluate(self, what: str, name: str, *values: Array) -> Array:
         formula = getattr(self, f"{name}_formula")
         if formula is None:
-            raise self._lacks(f"a {what} in closed form")
+            raise self._lacks(f"{what} in closed form")
         wide = (a.astype(np.float64) for a in self._family_arrays())
         return formula(self._backend.fn, *values, *wide)
 
@@ -191,14 +228,13 @@ class FamilyDistribution(Distribution):
 
     def __repr__(self) -> str:
         given, ndims = self._parameters(), self.arg_constraints
-        shown = [
-            f"{name}={array.tolist()}" if array.size <= 8 else f"{name}={array.shape}"
-            for name, array in given.items()
+        texts = [
+            f"{name}={shown(self._backend, array)}" for name, array in given.items()
         ]
         batches = (a.shape[: a.ndim - ndims[n].event_ndim] for n, a in given.items())
         if np.broadcast_shapes(*batches) != self._batch_shape:
-            shown.append(f"batch_shape={self._batch_shape}")
-        return f"{self._name}({', '.join(shown)})"
+            texts.append(f"batch_shape={self._batch_shape}")
+        return f"{self._name}({', '.join(texts)})"
 
 
 def check_parameters(

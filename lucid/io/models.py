@@ -198,7 +198,10 @@ def _families() -> dict[str, type[Distribution]]:
 def _described(distribution: Distribution, place: str, put: _Put) -> dict[str, Any]:
     cls: Any = type(distribution)
     if cls not in _families().values():
-        raise ValueError(f"{cls.__name__} is not one of lucid's own distributions")
+        raise ValueError(
+            f"{cls.__name__} is not one of lucid's own distributions, the only ones "
+            "that a model file describes; pickle keeps a distribution of your own"
+        )
     node: dict[str, Any] = {"family": cls.__name__}
     parameters = distribution._parameters()
     unexpanded = cls(**parameters, validate_args=False)

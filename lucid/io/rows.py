@@ -53,12 +53,12 @@ class ArrayRows:
         if not isinstance(array, Tensor):
             on_gpu = hasattr(array, "__cuda_array_interface__")
             array = asarray(array) if on_gpu else np.asarray(array)
+        dtype = row_dtype(self.name, [np.dtype(array.dtype)])
         if not array.shape:
             raise DataError(self.name, "a single number (shape ()), not rows")
         self._array = array
         self.count: int | None = array.shape[0]
         self.row_shape = tuple(array.shape[1:])
-        dtype = row_dtype(self.name, [np.dtype(array.dtype)])
         self.dtype = None if weak else dtype
 
     def blocks(self, size: int) -> Iterator[Any]:

@@ -93,8 +93,8 @@ def score(
     DataError, OutputError; MemoryError where even a small block is too large.
     """
     started = time.perf_counter()
-    rows = data if _is_rows(data) else open_rows(data, columns)
     check_model(distribution, responsibilities)
+    rows = data if _is_rows(data) else open_rows(data, columns)
     _check_row_shape(rows, distribution.event_shape)
     values_dtype = np.dtype(dtype or rows.dtype or distribution.dtype)
     score_dtype = np.result_type(values_dtype, distribution.dtype)
@@ -136,8 +136,10 @@ def score(
 
 
 def check_model(distribution: Distribution, responsibilities: bool) -> None:
-    """Raise ValueError where a distribution cannot score rows, or lacks components."""
+    """Raise an error where a distribution cannot score rows, or lacks components."""
     name = type(distribution).__name__
+    if not isinstance(distribution, Distribution):
+        raise TypeError(f"`distribution` must be a Distribution, got {name}")
     if distribution.batch_shape != ():
         raise ValueError(
             f"rows are scored by one distribution, but this {name} is a batch of them "
@@ -218,9 +220,13 @@ def _check_row_shape(rows: Rows, event_shape: tuple[int, ...]) -> None:
     flat = len(shape) <= 1 and math.prod(shape) == math.prod(event_shape)
     if shape == event_shape or flat:
         return
-    has = f"{shape[0]} columns" if len(shape) == 1 else f"rows of shape {shape}"
+    count, wanted = math.prod(shape), math.prod(event_shape)
+    columns = f"{count} column{'s' * (count != 1)}"
+    has = columns if len(shape) <= 1 else f"rows of shape {shape}"
     wants = "1 number" if not event_shape else f"an event of shape {event_shape}"
-    hint = "; choose some of them with `columns`" if len(shape) == 1 else ""
+    hint = ""
+    if len(shape) == 1 and count > wanted:
+        hint = "; choose some of them by `columns` (in the command, --columns)"
     raise DataError(rows.name, f"{has}, but the model scores {wants} a row{hint}")
 
 
