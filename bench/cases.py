@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,14 @@ class Case:
     needs: dict[str, float]
 
 
-def cases(small: bool = False) -> Iterator[Case]:
-    """All cases; `small`: the same at a size for checking."""
+def cases(small: bool = False) -> Iterator[Callable[[], Case]]:
+    """What makes each case; `small`: the same at a size for checking."""
     backend = backends.get("cuda", 0)
 
     def size(count: int) -> int:
         return min(count, _SMALL) if small else count
 
-    yield _elementwise(backend, size(100_000_000))
+    yield partial(_elementwise, backend, size(100_000_000))
     for dtype in ("float32", "float64"):
         for rows, count in (
             (16_000_000, 8),
@@ -62,25 +63,29 @@ def cases(small: bool = False) -> Iterator[Case]:
         ):
             # Few rows stay few, with components enough to be split over blocks.
             components = 3000 if small and rows == 64 else size(count)
-            yield _shared(backend, Normal, size(rows), components, 1, dtype)
+            yield partial(_shared, backend, Normal, size(rows), components, 1, dtype)
         for event in (2, 3, 4, 8, 16, 64, 128):
-            yield _shared(backend, Normal, size(500_000), size(256), event, dtype)
+            yield partial(
+                _shared, backend, Normal, size(500_000), size(256), event, dtype
+            )
     for rows, count in ((4_000_000, 4096), (1_000_000, 65_536)):
         for spread in (3, 10, 30):
-            yield _apart(backend, size(rows), size(count), spread)
+            yield partial(_apart, backend, size(rows), size(count), spread)
     for family in OTHERS:
-        yield _shared(backend, family, size(1_000_000), size(1024), 1, "float32")
-        yield _shared(backend, family, size(100_000), size(256), 5, "float32")
+        yield partial(
+            _shared, backend, family, size(1_000_000), size(1024), 1, "float32"
+        )
+        yield partial(_shared, backend, family, size(100_000), size(256), 5, "float32")
     for count in (8, 32, 256):
-        yield _per_row(backend, size(64_000_000 // count), count, "float32")
-    yield _per_row(backend, size(2_000_000), 32, "float16")
-    yield _multivariate(backend, size(100_000), size(1024), 5 if small else 64)
+        yield partial(_per_row, backend, size(64_000_000 // count), count, "float32")
+    yield partial(_per_row, backend, size(2_000_000), 32, "float16")
+    yield partial(_multivariate, backend, size(100_000), size(1024), 5 if small else 64)
     for count in (100, 10_000):
-        yield _categorical(backend, size(400_000_000 // count), count)
-    yield _mode(backend, size(1_000_000), size(1024))
+        yield partial(_categorical, backend, size(400_000_000 // count), count)
+    yield partial(_mode, backend, size(1_000_000), size(1024))
     for count in (16, 4096, 1_000_000):
-        yield _draw(backend, size(100_000_000), count)
-    yield _draw_per_row(backend, size(1_000_000), 32)
+        yield partial(_draw, backend, size(100_000_000), count)
+    yield partial(_draw_per_row, backend, size(1_000_000), 32)
 
 
 def _parameters(family: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, ...]:

@@ -32,6 +32,9 @@ NAMES = {
 # Statuses of one that took no part.
 ABSENT = ("not installed", "not applicable")
 _USUAL_SPREAD = 3
+# Whatever tells where a document comes from.
+_ORIGIN = ("command", "date", "commit")
+_MACHINE = ("cpu", "cores", "memory_gib", "system")
 
 
 def load(path: Path, mapping: bool = False) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def load(path: Path, mapping: bool = False) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise ValueError(error.strerror or type(error).__name__) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON ({error})") from error
     kind, what = (dict, "mapping") if mapping else (list, "list")
     if not isinstance(document, dict) or not isinstance(document.get("results"), kind):
@@ -51,6 +54,10 @@ def load(path: Path, mapping: bool = False) -> dict[str, Any]:
     for name in ("machine", "versions"):
         if not isinstance(document.get(name), dict):
             raise ValueError(f"it has no {name!r}")
+    for part, names in ((document, _ORIGIN), (document["machine"], _MACHINE)):
+        for name in names:
+            if name not in part:
+                raise ValueError(f"it has no {name!r}")
     if mapping:
         return document
     if str(document.get("device")).partition(":")[0] not in ("cpu", "cuda"):
@@ -58,7 +65,9 @@ def load(path: Path, mapping: bool = False) -> dict[str, Any]:
     for number, cell in enumerate(document["results"]):
         try:
             _check(cell)
-        except (KeyError, TypeError, ValueError) as error:
+        except (
+            *(AttributeError, KeyError, OverflowError, TypeError, ValueError),
+        ) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"results[{number}] is not a measured cell: {what}") from (
                 error
@@ -67,9 +76,10 @@ def load(path: Path, mapping: bool = False) -> dict[str, Any]:
 
 
 def _check(cell: Cell) -> None:
-    identity(cell)
-    for name in ("amount", "unit"):
-        cell[name]
+    hash(identity(cell))
+    label(cell)
+    float(cell["amount"])
+    cell["unit"]
     for name, measured in cell["participants"].items():
         if measured["status"] == "ok":
             low, high = measured["quartiles"]

@@ -1,8 +1,10 @@
 """Everything that needs a GPU, in one run and one result file.
 
 Exit code 0: all that ran passed; 1: something failed; 2: no GPU works here, and nothing
-was written. The file is written anew after each part, so that what was measured stays
-where a machine is taken away, and a part that the time did not suffice for says so.
+was written; 5: the file cannot be written. The file is written anew after each part, so
+that what was measured stays where a machine is taken away. Each part has its share of
+the time, and what that did not suffice for, or what ended in an error, says so; the
+other parts run.
 """
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import limits, record, sanitizer
+from . import child, limits, record, sanitizer
+
+if TYPE_CHECKING:
+    from .cases import Case
 
 NO_GPU = 2  # the exit code where no GPU works
 # The sanitizers last, which find the kernels of the others compiled.
-PARTS = ("tests", "timings", "sanitizer")
+# The shares are of the time; what one leaves is the next one's.
+PARTS = {"tests": 2.0, "timings": 1.0, "sanitizer": 2.0}
 SECONDS = 540.0
 
 
@@ -40,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         "--seconds", type=float, default=SECONDS, help="no more than these (540)"
     )
     arguments = parser.parse_args(argv)
-    deadline = time.monotonic() + arguments.seconds
+    began = time.monotonic()
+    path = arguments.output or record.default_path("gpu")
+    record.check_writable(path)
     from lucid.backends import cuda_status
 
     status = cuda_status()
@@ -52,24 +61,40 @@ def main(argv: list[str] | None = None) -> int:
     for part in PARTS:
         missing = "left out" if part not in arguments.only else "the run ended before"
         results[part] = {"not measured": missing}
-    path = arguments.output or record.default_path("gpu")
     given = [] if arguments.only == list(PARTS) else ["--only", *arguments.only]
     packages = ["numpy", "scipy", "cupy", "nvidia-cuda-nvrtc"]
-    for part in (part for part in PARTS if part in arguments.only):
+    chosen = [part for part in PARTS if part in arguments.only]
+    per_share = arguments.seconds / sum(PARTS[part] for part in chosen)
+    deadline, broken = began, False
+    for part in chosen:
         print(f"{part} …", flush=True)
-        began = time.monotonic()
-        results[part] = measures[part](deadline)
-        print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
+        started = time.monotonic()
+        deadline += per_share * PARTS[part]
+        try:
+            results[part] = measures[part](deadline)
+        except Exception as error:
+            traceback.print_exc()
+            results[part] = {"not measured": f"it ended in {_told(error)}"}
+            broken = True
+        print(f"{part}: {time.monotonic() - started:.0f} s", flush=True)
         record.write(path, "gpu", ["gpu", *given], packages, results)
     print(f"written to {path}")
-    return int(_failed(results))
+    return int(broken or _failed(results))
 
 
 def _failed(results: dict[str, Any]) -> bool:
     """Whether anything that was measured did not pass; what was not measured is not."""
     tests, tools = results["tests"], results["sanitizer"]
     verdicts = [tools[name] for name in sanitizer.TOOLS if name in tools]
-    return bool(tests.get("failed")) or any(not v["passed"] for v in verdicts)
+    return (
+        bool(tests.get("failed"))
+        or any(not verdict.get("passed", True) for verdict in verdicts)
+        or any("error" in row for row in results["timings"].get("cases", ()))
+    )
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def device() -> dict[str, Any]:
@@ -95,7 +120,7 @@ def _driver_version() -> str | None:
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip().splitlines()[0]
+    return next(iter(answer.stdout.split()), None)
 
 
 def _tests(deadline: float) -> dict[str, Any]:
@@ -110,28 +135,37 @@ def _tests(deadline: float) -> dict[str, Any]:
             # Most of the time goes into compiling, on the host's cores.
             command += ["-n", str(max(1, min(8, record.usable_cores() // 2)))]
         left = deadline - time.monotonic()
-        try:
-            code = subprocess.run(command, cwd=root, timeout=max(left, 0)).returncode
-        except subprocess.TimeoutExpired:
-            return {"not measured": f"the tests took longer than {left:.0f} s"}
+        # At Ctrl-C pytest still reports on the tests that have ended.
+        ended = child.run(command, left, cwd=root)
+        late = f"the tests took longer than {left:.0f} s" if ended.code is None else ""
         if not report.is_file():
-            return {"not measured": f"pytest did not run: exit code {code}"}
-        return summarise(report)
+            why = late or f"pytest did not run: exit code {ended.code}"
+            return {"not measured": why}
+        return summarise(report) | ({"cut_short": late} if late else {})
 
 
 def summarise(report: Path) -> dict[str, Any]:
     """Counts out of a JUnit report. A skipped test is not a passed one."""
-    outcomes: dict[str, list[str]] = {"passed": [], "failed": [], "not_run": []}
-    for case in ElementTree.parse(report).iter("testcase"):
+    tree = ElementTree.parse(report)
+    failures, skips = [], []
+    for case in tree.iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
         if case.find("failure") is not None or case.find("error") is not None:
-            outcomes["failed"].append(name)
+            failures.append(name)
         elif case.find("skipped") is not None:
-            outcomes["not_run"].append(name)
-        else:
-            outcomes["passed"].append(name)
-    counts: dict[str, Any] = {key: len(names) for key, names in outcomes.items()}
-    return {**counts, "failures": outcomes["failed"], "skips": outcomes["not_run"]}
+            skips.append(name)
+    # By the totals: a test that was interrupted is listed like one that passed.
+    ended, *others = (
+        sum(int(suite.get(total, 0)) for suite in tree.iter("testsuite"))
+        for total in ("tests", "failures", "errors", "skipped")
+    )
+    return {
+        "passed": ended - sum(others),
+        "failed": len(failures),
+        "not_run": len(skips),
+        "failures": failures,
+        "skips": skips,
+    }
 
 
 def _timings(deadline: float) -> dict[str, Any]:
@@ -140,20 +174,31 @@ def _timings(deadline: float) -> dict[str, Any]:
 
     measured = limits.measure()
     rows: list[dict[str, Any]] = []
-    for case in cases():
+    for number, make in enumerate(cases(), 1):
         if time.monotonic() > deadline:
             return {"limits": measured, "cases": rows, "cut_short": True}
-        seconds = limits.seconds(case.call)
-        needs = {name: amount / measured[name] for name, amount in case.needs.items()}
-        binding = max(needs, key=lambda name: needs[name])
-        rows.append(
-            {
-                "case": case.name,
-                "seconds": seconds,
-                case.unit: case.amount / seconds,
-                "limit": binding,
-                "fraction_of_limit": needs[binding] / seconds,
-            }
-        )
-        print(f"  {case.name}: {case.amount / seconds:.3g} {case.unit}", flush=True)
+        row: dict[str, Any] = {"case": f"number {number}"}
+        try:
+            case = make()
+            row["case"] = case.name
+            seconds = limits.seconds(case.call)
+        except Exception as error:  # that of one case is not that of the others
+            row["error"] = _told(error)
+            print(f"  {row['case']}: {row['error']}", flush=True)
+        else:
+            row |= _held(case, seconds, measured)
+            print(f"  {case.name}: {case.amount / seconds:.3g} {case.unit}", flush=True)
+        rows.append(row)
     return {"limits": measured, "cases": rows}
+
+
+def _held(case: Case, seconds: float, measured: dict[str, float]) -> dict[str, Any]:
+    """A time beside the least that the limit which binds would allow."""
+    needs = {name: amount / measured[name] for name, amount in case.needs.items()}
+    binding = max(needs, key=lambda name: needs[name])
+    return {
+        "seconds": seconds,
+        case.unit: case.amount / seconds,
+        "limit": binding,
+        "fraction_of_limit": needs[binding] / seconds,
+    }

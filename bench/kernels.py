@@ -1,8 +1,9 @@
 """Count what the hot kernels' machine code does, hold it to bounds, predict speeds.
 
 Needs no GPU: NVRTC compiles and nvdisasm lists. Exit code 0: all within their bounds;
-1: one is over; 2: a tool is missing. A predicted speed is what the busiest unit of a
-multiprocessor allows, on a chip of an H200's size and clock; nothing is measured.
+1: one is over; 2: a tool is missing; 5: the file cannot be written. A predicted speed
+is what the busiest unit of a multiprocessor allows, on a chip of an H200's size and
+clock; nothing is measured.
 """
 
 from __future__ import annotations
@@ -270,6 +271,8 @@ def main(argv: list[str] | None = None) -> int:
         help="compute capabilities, as 90 for 9.0",
     )
     arguments = parser.parse_args(argv)
+    if arguments.json:
+        record.check_writable(arguments.json)
     counts: list[Count] = []
     try:
         for hot in hot_kernels():

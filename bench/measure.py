@@ -79,7 +79,9 @@ def measure(
     say: Say = lambda name: None,
 ) -> dict[str, Any]:
     """The cell's part of the result file: its own fields, and its participants."""
-    workload = make(cell)
+    # A system that hands out more than it has would end the process.
+    with memory.limited(memory.free_bytes()):
+        workload = make(cell)
     reference = Reference(workload)
     entries = [_entry(name, who) for name, who in participants.items()]
     taking_part = [entry for entry in entries if entry.peer]

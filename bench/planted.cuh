@@ -19,12 +19,11 @@ extern "C" __global__ void planted_initcheck(int* out, const int* in) {
   out[threadIdx.x] = in[threadIdx.x];
 }
 
-// synccheck: half a warp reaches the barrier.
+// synccheck: half of each warp reaches the barrier while the other half goes on. Were
+// there nothing left for it to do it would exit, and a barrier waits for no such thread.
 extern "C" __global__ void planted_synccheck(int* out, const int* in) {
   __shared__ int staged[256];
   staged[threadIdx.x] = in[threadIdx.x];
-  if (threadIdx.x % 32 < 16) {
-    __syncthreads();
-    out[threadIdx.x] = staged[threadIdx.x ^ 1];
-  }
+  if (threadIdx.x % 32 < 16) __syncthreads();
+  out[threadIdx.x] = staged[threadIdx.x ^ 1];
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import measure
+from . import child, measure
 
 # What this process does itself with the pooled results.
 _OWN = ("--processes", "--json", "--plot")
@@ -38,8 +37,7 @@ def run(given: Sequence[str], count: int) -> dict[str, Any]:
 
 def _run_one(arguments: list[str]) -> None:
     command = [sys.executable, "-m", str(__package__), *arguments]
-    # The same package is found, wherever it was imported from.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment = child.environment()
     done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
     if done.returncode not in _MEASURED:
         raise SystemExit(done.returncode)

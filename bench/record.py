@@ -8,10 +8,14 @@ import os
 import platform
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from lucid.io.errors import OutputError, reason
+from lucid.io.writer import NewFile
 
 # Packages that are installed under several names.
 _DISTRIBUTIONS = {"cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy")}
@@ -39,7 +43,10 @@ def write(
     results: Any,
     **more: Any,
 ) -> None:
-    """Writes one result file, whole or not at all; `more` are fields of its own."""
+    """Writes one result file, whole or not at all; `more` are fields of its own.
+
+    Raises OutputError where it cannot be written.
+    """
     document = {
         "benchmark": benchmark,
         "command": shlex.join(["python", "-m", "bench", *arguments]),
@@ -50,15 +57,21 @@ def write(
         **more,
         "results": results,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with NewFile(path) as file:
+        file.write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode())
+
+
+def check_writable(path: Path) -> None:
+    """OutputError before anything is measured, not after."""
+    if path.is_dir():
+        raise OutputError(path, "is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(path, "exists and is not a regular file")
     try:
-        temporary.write_text(
-            json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=path.resolve().parent):
+            pass
+    except OSError as error:
+        raise OutputError(path, reason(error), error.errno) from error
 
 
 def _commit() -> str | None:

@@ -11,6 +11,7 @@ from lucid.io.writer import NewFile
 
 from . import plot, record, report
 from .document import load, origin
+from .limits import PASSED
 from .report import NOT_MEASURED
 
 BEGIN = "<!-- measured: begin (written by `python -m bench render`) -->"
@@ -110,7 +111,8 @@ def _page(documents: Documents, gpu: dict[str, Any] | None) -> list[str]:
         lines += [f"## {_device(document)}: {stem}.json", "", origin(document), ""]
         if document.get("limits"):
             rates = (f"{name} {rate:.3g}" for name, rate in document["limits"].items())
-            lines += [f"The device's limits, in the same run: {', '.join(rates)}.", ""]
+            lines += [f"The device's limits, in the same run: {', '.join(rates)}."]
+            lines += [f"({PASSED}.)", ""]
         lines += [*report.summary(_sections(document)), ""]
         for title, cells in _sections(document):
             unit = "" if cells[0]["unit"] == "calls" else f" ({cells[0]['unit']})"
@@ -182,7 +184,7 @@ def _gpu(document: dict[str, Any]) -> list[str]:
     results = document["results"]
     device, tests, tools = results["device"], results["tests"], results["sanitizer"]
     verdicts = [
-        f"{name} {'passed' if verdict['passed'] else 'FAILED'}"
+        f"{name} {_left_out(verdict) or ('passed' if verdict['passed'] else 'FAILED')}"
         for name, verdict in tools.items()
         if isinstance(verdict, dict)
     ]
@@ -206,11 +208,16 @@ def _timings(document: dict[str, Any]) -> list[str]:
     ]
     fixed = {"case", "seconds", "limit", "fraction_of_limit"}
     for row in timings["cases"]:
+        if "error" in row:
+            lines.append(f"| {row['case']} | {report.on_a_line(row['error'])} | |")
+            continue
         (unit,) = row.keys() - fixed
         lines.append(
             f"| {row['case']} | {row[unit]:.3g} {unit} | "
             f"{row['fraction_of_limit']:.0%} of {row['limit']} |"
         )
+    if timings.get("cut_short"):
+        lines += ["", "The time did not suffice for the other timings."]
     return lines
 
 
@@ -223,4 +230,5 @@ def _counts(tests: dict[str, Any]) -> str:
     return (
         f"{tests['passed']} passed, {tests['failed']} failed, "
         f"{tests['not_run']} not run"
+        + (f"; {tests['cut_short']}" if "cut_short" in tests else "")
     )

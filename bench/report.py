@@ -187,7 +187,7 @@ def _speed(cell: Cell, name: str) -> str:
         return NOT_MEASURED
     status, time = str(measured["status"]), seconds(cell, name)
     if time is None:
-        error, note = measured.get("error_uB"), _on_a_line(measured.get("note"))
+        error, note = measured.get("error_uB"), on_a_line(measured.get("note"))
         if status == "wrong" and error is not None:
             return f"wrong ({figure(error)} u·B)"
         if status == "out of memory" and 0 < len(note) <= _LONGEST_NOTE:
@@ -230,7 +230,7 @@ def _notes(cells: Iterable[Cell]) -> list[str]:
     found: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         for name, part in cell["participants"].items():
-            note = _on_a_line(part.get("note"))
+            note = on_a_line(part.get("note"))
             if note:
                 found.setdefault((name, part["status"], note), []).append(cell)
     return [
@@ -245,6 +245,6 @@ def _where(cells: Sequence[Cell]) -> str:
     return first if len(cells) == 1 else f"{len(cells)} cells, the first {first}"
 
 
-def _on_a_line(note: Any) -> str:
+def on_a_line(note: Any) -> str:
     """A note that breaks no table and holds no markup."""
     return " ".join(str(note or "").split()).replace("|", "\\|").replace("<", "&lt;")

@@ -11,14 +11,14 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lucid import _device, cuda
 from lucid.backends import DeviceUnavailableError
-from lucid.io.errors import MissingPackageError, OutputError, reason
+from lucid.cli import signals
+from lucid.io.errors import MissingPackageError
 
 from . import gpu, limits, measure, peers, plot, processes, record, suites, table
 from .progress import Progress
@@ -31,7 +31,7 @@ PACKAGES = (
 _CODES = """
 exit codes: 0 done; 1 lucid gave no right result; 2 the command line is wrong; 5 an
 output cannot be written; 6 a device or a package that was asked for is not there;
-130 interrupted by Ctrl-C.
+130 interrupted by Ctrl-C; 141 whoever read the table has gone; 143 ended by SIGTERM.
 """
 
 T = TypeVar("T")
@@ -42,13 +42,9 @@ def main(argv: Sequence[str], commands: str = "") -> int:
     options = _parser(commands).parse_args(argv)
     try:
         return _run(options, list(argv))
-    except KeyboardInterrupt:
-        return _failed("interrupted; no result file was written", 130)
     except MemoryError:  # of the inputs: a participant's is its own result
         remedy = "ask for less by --n, --k or --d"
         return _failed(f"error: the inputs do not fit in memory; {remedy}", 2)
-    except OutputError as error:
-        return _failed(f"error: {error}", 5)
     except (DeviceUnavailableError, MissingPackageError) as error:
         return _failed(f"error: {error}", 6)
 
@@ -57,11 +53,14 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     device = _device_type(options.device)
     sizes = suites.Sizes(options.dtype, options.n, options.k, options.d)
     cells = suites.cells(options.suite, device, sizes, options.quick)
-    if not cells:
-        return _failed("error: no cell of this suite has D as --d asks for", 2)
+    for name in ("n", "k", "d"):
+        asked = getattr(sizes, name)
+        if asked and not any(getattr(cell, name) in asked for cell in cells):
+            what = f"no cell of this suite has {name.upper()} as --{name} asks for"
+            return _failed(f"error: {what}", 2)
     for path in (options.json, options.plot):
         if path is not None:
-            _check_writable(path)
+            record.check_writable(path)
     if options.plot is not None:
         plot.check(options.plot)
     if options.processes > 1:
@@ -69,19 +68,18 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     else:
         with _on_cores(options.threads):
             document = _measured(options, device, cells)
-    for line in table.lines(document, [str(cell) for cell in cells]):
-        print(line)
-    if options.json is not None:
-        try:
-            record.write(
-                options.json, options.suite or "default", given, PACKAGES, **document
-            )
-        except OSError as error:
-            raise OutputError(options.json, reason(error), error.errno) from error
-        print(f"written to {options.json}")
-    if options.plot is not None:
-        plot.plot(document["results"], options.plot)
-        print(f"drawn in {options.plot}")
+    # The files first: the table may end in a pipe that somebody closes.
+    said = list(table.lines(document, [str(cell) for cell in cells]))
+    try:
+        if options.json is not None:
+            suite = options.suite or "default"
+            record.write(options.json, suite, given, PACKAGES, **document)
+            said.append(f"written to {options.json}")
+        if options.plot is not None:
+            plot.plot(document["results"], options.plot)
+            said.append(f"drawn in {options.plot}")
+    finally:
+        print(*said, sep="\n", flush=True)
     failed = (measure.WRONG, measure.EXHAUSTED, measure.FAILED)
     return int(
         any(
@@ -98,17 +96,22 @@ def _measured(
     """The result file's fields that this run decides."""
     progress = Progress(len(cells))
     repeats = REPEATS if options.suite else SHORT_REPEATS
+
+    def step(text: str) -> None:
+        signals.raise_again(None)
+        progress.step(text)
+
     try:
         taking_part = {}
         for name in (*peers.LUCID, *options.peers):
-            progress.step(f"importing {name}")
+            step(f"importing {name}")
             taking_part[name] = _participant(name, device, options.threads)
         measured = limits.measure() if device == "cuda" else None
         results = []
         for cell in cells:
             progress.cell(cell)
             part = measure.measure(
-                cell, taking_part, 1 if options.quick else repeats, progress.step
+                cell, taking_part, 1 if options.quick else repeats, step
             )
             measure.hold_to_limits(part, measured)
             results.append(part)
@@ -156,17 +159,6 @@ def _on_cores(threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, usable)
 
 
-def _check_writable(path: Path) -> None:
-    """Complain before measuring, not after."""
-    if path.is_dir():
-        raise OutputError(path, "is a folder; name a file")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(path, reason(error), error.errno) from error
-
-
 def _failed(message: str, code: int) -> int:
     print("lucid bench:", " ".join(message.split()), file=sys.stderr)
     return code
@@ -206,7 +198,7 @@ def _parser(commands: str) -> argparse.ArgumentParser:
             metavar=name.upper(),
             help=f"{what} in place of the suite's own, as 1000 or 1e3,1e6",
         )
-    add("--threads", type=_count, default=record.usable_cores(), help="(all cores)")
+    add("--threads", type=_threads, default=record.usable_cores(), help="(all cores)")
     add(
         "--processes",
         type=_count,
@@ -235,6 +227,15 @@ def _one_of(names: Sequence[str] | dict[str, Any]) -> Callable[[str], str]:
         return text
 
     return one
+
+
+def _threads(text: str) -> int:
+    number, cores = _count(text), record.usable_cores()
+    if number > cores:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is more than this machine's {cores}"
+        )
+    return number
 
 
 def _count(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,38 +13,51 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import child
+
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 _CAUGHT = 86  # the exit code compute-sanitizer is asked to give for an error
 _THREADS = 255
+_LOG = 4000  # characters kept of what went otherwise than it should
 TOOLKITS = ("/usr/local/cuda", "/opt/cuda")
 ABSENT = (
     "compute-sanitizer was found neither on the PATH nor in a CUDA toolkit (CUDA_HOME, "
-    f"CUDA_PATH, {', '.join(TOOLKITS)}): it is part of the CUDA toolkit, and of no "
-    "wheel that lucid installs"
+    f"CUDA_PATH, {', '.join(TOOLKITS)}) nor among Python's packages: pip install "
+    "nvidia-cuda-sanitizer-api"
 )
 
 
 def run(deadline: float) -> dict[str, Any]:
-    """Each tool's verdict: `passed` needs a clean run and the planted bug caught."""
+    """Each tool's verdict: `passed` needs a clean run and the planted bug caught.
+
+    The time left is shared out, so that one slow tool takes none of another's.
+    """
     sanitizer = find()
     if sanitizer is None:
         print(f"  {ABSENT}", flush=True)
         return {"not measured": ABSENT}
     verdicts: dict[str, Any] = {}
-    for tool in TOOLS:
-        try:
-            planted, _ = _under(sanitizer, tool, tool, deadline)
-            clean, log = _under(sanitizer, tool, "kernels", deadline)
-        except subprocess.TimeoutExpired:
-            return verdicts | {"not measured": f"no time was left for {tool}"}
-        verdicts[tool] = {
-            "passed": clean == 0 and planted == _CAUGHT,
-            "clean_exit_code": clean,
-            "planted_bug_caught": planted == _CAUGHT,
-        }
-        if clean != 0:
-            verdicts[tool]["log"] = log[-4000:]
+    for number, tool in enumerate(TOOLS):
+        left = deadline - time.monotonic()
+        share = time.monotonic() + left / (len(TOOLS) - number)
+        verdicts[tool] = _verdict(sanitizer, tool, share)
     return verdicts
+
+
+def _verdict(sanitizer: str, tool: str, deadline: float) -> dict[str, Any]:
+    planted = _under(sanitizer, tool, tool, deadline)
+    clean = _under(sanitizer, tool, "kernels", deadline)
+    if planted.code is None or clean.code is None:
+        return {"not measured": "its time was up"}
+    verdict: dict[str, Any] = {
+        "passed": clean.code == 0 and planted.code == _CAUGHT,
+        "clean_exit_code": clean.code,
+        "planted_bug_caught": planted.code == _CAUGHT,
+    }
+    for name, ended in (("planted_log", planted), ("log", clean)):
+        if ended.code != (_CAUGHT if ended is planted else 0):
+            verdict[name] = ended.output[-_LOG:]
+    return verdict
 
 
 def find() -> str | None:
@@ -55,23 +69,23 @@ def find() -> str | None:
         if toolkit
         for part in ("bin", "compute-sanitizer")
     ]
+    folders += [str(at) for path in sys.path for at in Path(path).glob("nvidia/*/bin")]
     path = os.pathsep.join([os.environ.get("PATH", ""), *folders])
     return shutil.which("compute-sanitizer", path=path)
 
 
-def _under(sanitizer: str, tool: str, what: str, deadline: float) -> tuple[int, str]:
+def _under(sanitizer: str, tool: str, what: str, deadline: float) -> child.Ended:
     command = [
         sanitizer, "--tool", tool, "--error-exitcode", str(_CAUGHT),
         sys.executable, "-m", __name__, what,
     ]  # fmt: skip
-    done = subprocess.run(
+    return child.run(
         command,
+        deadline - time.monotonic(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        timeout=max(deadline - time.monotonic(), 0),
+        env=child.environment(),
     )
-    return done.returncode, done.stdout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if what == "kernels":
         from .cases import cases
 
-        for case in cases(small=True):
-            case.call()
+        for make in cases(small=True):
+            make().call()
     else:
         text = (Path(__file__).parent / "planted.cuh").read_text(encoding="utf-8")
         code = text.replace("#pragma once", "")
@@ -97,6 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if what != "initcheck":
             source.fill(1)
         kernel((1,), (_THREADS,), (cupy.zeros(_THREADS, cupy.int32), source))
+        # A tool that catches the bug ends the kernel, and tells only of a program that
+        # succeeds by the exit code that it was asked to give.
+        with contextlib.suppress(cupy.cuda.runtime.CUDARuntimeError):
+            cupy.cuda.Device().synchronize()
+        return 0
     cupy.cuda.Device().synchronize()
     return 0
 

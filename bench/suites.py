@@ -84,7 +84,7 @@ def cells(
     found: dict[Cell, None] = {}  # in order, each once
     for plan in _plans(suite):
         for cell in _resized(plan, sizes, scale):
-            if quick:
+            if quick and not sizes.k:
                 cell = replace(cell, k=min(cell.k, _QUICK_COMPONENTS))
             found[cell] = None
     return list(found)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .document import best_peer, ratio
 from .growth import MEANING, slopes
+from .limits import PASSED
 from .measure import NOT_APPLICABLE, NOT_INSTALLED, OK
 from .peers import LUCID
 from .reference import LUCID_LIMIT, PEER_LIMITS
@@ -120,3 +121,4 @@ def _legend(document: dict[str, Any]) -> Iterator[str]:
     if document["limits"]:
         rates = (f"{name} {rate:.3g}" for name, rate in document["limits"].items())
         yield f"limits     measured in this run: {', '.join(rates)}"
+        yield f"           {PASSED}"

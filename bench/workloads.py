@@ -15,6 +15,9 @@ from .suites import Cell
 Array = NDArray[Any]
 # Sets of inputs that calls take in turn, so that no cache holds the next one's.
 SETS = 3
+# Two will do where one is larger than any cache: on a GPU the sets of all participants
+# take its memory at the same time.
+_LARGE, _LARGE_SETS = 1 << 30, 2
 # Numbers drawn for an array; a longer one repeats them, for drawing takes its time.
 _FRESH = 1 << 22
 
@@ -46,7 +49,8 @@ def make(cell: Cell) -> Workload:
     """The workload of a cell; the same numbers each time."""
     random = np.random.default_rng(zlib.crc32(repr(cell).encode()))
     if cell.case == "mdn":
-        return Workload(cell, {}, [_density_network(cell, random) for _ in range(SETS)])
+        sets = range(_sets(cell, 3))
+        return Workload(cell, {}, [_density_network(cell, random) for _ in sets])
     if cell.case.startswith("categorical"):
         return _categorical(cell, random)
     dtype = np.dtype(cell.dtype)
@@ -104,13 +108,19 @@ def _categorical(cell: Cell, random: np.random.Generator) -> Workload:
     shape = (cell.n, cell.k) if per_row else (cell.k,)
     shared: dict[str, Any] = {}
     inputs: list[dict[str, Any]] = []
-    for _ in range(SETS):
+    for _ in range(_sets(cell, 1) if per_row else SETS):
         value = {"value": random.integers(0, cell.k, cell.n)}
         if per_row or not shared:
             logits = {"logits": _normal(random, shape, kind)}
         inputs.append({**logits, **value} if per_row else value)
         shared = {} if per_row else logits
     return Workload(cell, shared, inputs)
+
+
+def _sets(cell: Cell, arrays: int) -> int:
+    """How many sets of so many arrays [N, K] take turns."""
+    size = arrays * cell.n * cell.k * np.dtype(cell.dtype).itemsize
+    return SETS if size < _LARGE else _LARGE_SETS
 
 
 def _normal(random: np.random.Generator, shape: tuple[int, ...], kind: Any) -> Array:

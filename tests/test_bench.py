@@ -19,6 +19,7 @@ from bench.progress import Progress
 from lucid import backends
 from lucid.backends import DeviceUnavailableError
 from lucid.cli import main as lucid_main
+from lucid.io.errors import OutputError
 
 HOUSE = Path(__file__).resolve().parent.parent
 CELL = {
@@ -158,6 +159,7 @@ def test_a_wrong_lucid_fails_the_run(
         (["--n", "0"], "'0' is not a whole number above 0"),
         (["--k", "8,1.5"], "'1.5' is not a whole number above 0"),
         (["--threads", "two"], "'two' is not a whole number above 0"),
+        (["--threads", "100000"], "'100000' is more than this machine's "),
         (["speed"], "unrecognized arguments: speed"),
     ],
 )
@@ -180,12 +182,27 @@ def test_what_cannot_end_well_does_not_begin(
     missing = tmp_path / "missing" / "x.json"
     assert entry.main([*SMALL, "--json", str(missing)]) == 5
     assert f"{missing}: No such file or directory" in capsys.readouterr().err
+    assert entry.main(["kernels", "--json", str(missing)]) == 5
+    said = capsys.readouterr()
+    assert said.err == f"lucid bench: error: {missing}: No such file or directory\n"
+    assert not said.out
     assert entry.main([*SMALL, "--json", str(tmp_path)]) == 5
     assert "is a folder; name a file" in capsys.readouterr().err
     assert entry.main([*SMALL, "--plot", str(tmp_path / "x.txt")]) == 5
     assert ".png" in capsys.readouterr().err
-    assert entry.main(["--device", "cpu", "--suite", "growth", "--d", "5"]) == 2
-    assert "no cell of this suite has D as --d asks" in capsys.readouterr().err
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert entry.main([*SMALL, "--json", str(fifo)]) == 5
+    assert "exists and is not a regular file" in capsys.readouterr().err
+    for suite, size in (("growth", "d"), ("mdn", "d"), ("latency", "n")):
+        given = ["--device", "cpu", "--suite", suite, f"--{size}", "5"]
+        assert entry.main(given) == 2
+        said = f"no cell of this suite has {size.upper()} as --{size} asks"
+        assert said in capsys.readouterr().err
+    for name in ("matplotlib", "matplotlib.style", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert entry.main([*SMALL, "--plot", str(tmp_path / "x.png")]) == 6
+    assert "a plot needs the package matplotlib" in capsys.readouterr().err
 
 
 def test_inputs_that_no_memory_holds_are_told(
@@ -306,10 +323,15 @@ def test_sizes_asked_for_replace_the_suites_own() -> None:
     (single,) = suites.cells("latency", "cpu", sizes)
     assert (single.n, single.k) == (1, 5)
     assert run._count("1e6") == 1_000_000
+    # A tiny size is what was not asked for.
+    quick = suites.cells("sample", "cpu", suites.Sizes(k=(1000,)), quick=True)
+    assert {c.k for c in quick} == {1000}
+    assert {c.k for c in suites.cells("sample", "cpu", quick=True)} == {2, 16, 64}
 
 
 def test_a_result_file_is_whole_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "results" / "x.json"
+    path.parent.mkdir()
     with pytest.raises(TypeError, match="not JSON serializable"):
         record.write(path, "x", [], [], [object()])
     assert not path.exists()
@@ -320,7 +342,7 @@ def test_a_result_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert document["versions"]["no-such-package"] is None
     assert len(list(path.parent.iterdir())) == 1
     (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(OutputError, match="is not a regular file"):
         record.write(tmp_path / "folder", "x", [], [], [1])
     assert {at.name for at in tmp_path.iterdir()} == {"results", "folder"}
 

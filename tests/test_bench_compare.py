@@ -123,6 +123,25 @@ def test_what_came_and_went_is_told(
             json.dumps(changed("lucid", quartiles=[2.0, 1.0])),
             "results[0] is not a measured cell: the times of lucid are not",
         ),
+        ("[" * 200_000, "it is not JSON ("),
+        (
+            json.dumps({k: v for k, v in DOCUMENT.items() if k != "date"}),
+            "it has no 'date'",
+        ),
+        (json.dumps(DOCUMENT | {"machine": {"cpu": "C"}}), "it has no 'cores'"),
+        *(
+            (
+                json.dumps(DOCUMENT | {"results": [DRAWS | junk]}),
+                "results[0] is not a measured cell: ",
+            )
+            for junk in (
+                {"participants": [1]},
+                {"participants": {"lucid": {"status": "ok", "quartiles": None}}},
+                {"n": "many"},
+                {"k": [16]},
+                {"amount": 10**400},
+            )
+        ),
         (
             json.dumps(DOCUMENT | {"results": [DRAWS, DRAWS]}),
             "results[1] is the same cell as one before it",

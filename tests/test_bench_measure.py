@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import limits, measure, memory, peers, probe, timing
+from bench import limits, measure, memory, peers, probe, timing, workloads
 from bench.peers import NotApplicableError, Peer
 from bench.suites import Cell
 from tests.test_bench_reference import ALL_CASES, SCALAR
@@ -176,6 +176,53 @@ def test_a_process_that_was_ended_is_out_of_memory(
     status, note = probe.in_a_child("scipy", cell, 1, 1 << 30)
     assert status == "out of memory"
     assert note == "its process was ended; one N×K array takes 4 MiB"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_memory_is_that_of_a_finished_call() -> None:
+    """A library may hand out its answer first, and compute it afterwards."""
+
+    class Later(Fake):
+        def wait(self, result: Any) -> None:
+            np.ones(1 << 27, np.uint8).sum()
+
+    found = only(SCALAR, Later())
+    if found["extra_mb"] is None:
+        pytest.skip("not run: this system does not keep the peak of memory")
+    assert 120 < found["extra_mb"] < 250
+
+
+def test_inputs_that_take_too_much_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system may hand out more than it has, and then end the process."""
+    if memory.free_bytes() is None:
+        pytest.skip("not run: this system does not say how much memory is free")
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1 << 26)
+    cell = Cell("score", "scalar", "float32", 30_000_000, 2)
+    with pytest.raises(MemoryError):
+        measure.measure(cell, {}, 1)
+
+
+@pytest.mark.parametrize(("case", "arrays"), [("mdn", 3), ("categorical", 1)])
+def test_large_sets_of_inputs_are_fewer(
+    case: str, arrays: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Cell(case, case, "float32", 100, 8)
+    for most, count in ((arrays * 3200, 2), (arrays * 3200 + 1, 3)):
+        monkeypatch.setattr(workloads, "_LARGE", most)
+        values = [given["value"] for given in workloads.make(cell).inputs]
+        assert len({value.tobytes() for value in values}) == count
+
+
+def test_torch_compiles_draws() -> None:
+    pytest.importorskip("torch")
+    peer = peers.find("torch-compile", "cpu", 1)
+    cell = Cell("sample", "draws", "float32", 20_000, 4)
+    (found,) = measure.measure(cell, {"torch-compile": peer}, 1)[
+        "participants"
+    ].values()
+    assert found["status"] == "ok", found["note"]
 
 
 class Clock:

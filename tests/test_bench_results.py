@@ -165,6 +165,25 @@ def test_results_of_bench_gpu_are_shown(tmp_path: Path) -> None:
     assert "| K=8 | 3e+12 pairs/s | 50% of exp |" in page
 
 
+def test_what_bench_gpu_had_no_time_for_is_shown(tmp_path: Path) -> None:
+    late = {"not measured": "its time was up"}
+    parts = GPU | {
+        "tests": GPU["tests"] | {"cut_short": "the tests took longer than 240 s"},
+        "sanitizer": GPU["sanitizer"] | {"initcheck": late},
+        "timings": {
+            "limits": {},
+            "cases": [{"case": "K=9", "error": "E: a | b"}],
+            "cut_short": True,
+        },
+    }
+    page, readme = texts(tmp_path, gpu=DOCUMENT | {"results": parts})
+    for text in (page, readme):
+        assert "2 not run; the tests took longer than 240 s" in text
+        assert "racecheck FAILED, initcheck not measured: its time was up" in text
+    assert "| K=9 | E: a \\| b | |" in page
+    assert "The time did not suffice for the other timings." in page
+
+
 def test_render_says_which_file_is_no_result(tmp_path: Path) -> None:
     older = DOCUMENT | {"results": [{"rows": 3}]}
     with pytest.raises(

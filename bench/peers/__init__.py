@@ -90,9 +90,15 @@ class Peer:
 
     def extra_bytes(self, call: Callable[[], Any]) -> tuple[int | None, Any]:
         """The peak of memory above what is held before a call, and its result."""
+
+        def finished() -> Any:
+            result = call()
+            self.wait(result)  # a library may answer before it has computed
+            return result
+
         if self.device == "cpu":
-            return memory.peak_above(call)
-        return None, call()
+            return memory.peak_above(finished)
+        return None, finished()
 
     def release(self) -> None:
         """Give memory that it keeps for later back to the device."""

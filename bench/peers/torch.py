@@ -58,7 +58,8 @@ class Torch(Peer):
 
     def draws(self, weights: Any, loc: Any, scale: Any, count: int) -> Function:
         mixture = _mixture(weights, Normal(loc, scale, False))
-        return lambda seed: mixture.sample((count,))
+        draw = self.compiled(lambda: mixture.sample((count,)))
+        return lambda seed: draw()  # a seed would be compiled in
 
     def array(self, array: Array) -> Any:
         return torch.from_numpy(array).to(self.device)
@@ -91,14 +92,9 @@ class Torch(Peer):
 
 
 class TorchCompile(Torch):
-    """The same log_prob through torch.compile, for the shapes that it is called with.
-
-    A draw is left to the eager one: it is random, and compiled to the same kernels.
-    """
+    """The same through torch.compile, for the shapes that it is called with."""
 
     def build(self, workload: Workload) -> list[Function]:
-        if workload.cell.case == "draws":
-            raise NotApplicableError("torch.compile is for log_prob; see torch")
         # Each cell compiles anew: what it kept of other shapes would make it guess.
         torch.compiler.reset()
         return super().build(workload)
