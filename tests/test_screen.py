@@ -183,6 +183,7 @@ def test_a_square_that_overflows_for_one_component_alone() -> None:
     some = screen._screen_over(pairs, np.arange(4), 1e9)
     with np.errstate(over="ignore"):
         assert screen._log_sum(some, x, Buffers())[1].tolist() == [np.inf]
+        assert np.isnan(screen._directly(some, x, Buffers())).all()
         x[0, 4] = 1.7e19  # with no overflow, both are evaluated
         assert screen._log_sum(some, x, Buffers())[1].tolist() == [1.0]
 
@@ -251,3 +252,31 @@ def test_a_difference_whose_square_overflows(
     assert_allclose(found[2:3], given.log_prob(x[2:3]).numpy(), rtol=0)
     log_scale = np.log(scale) + 0.5 * np.log(2 * np.pi)
     assert_allclose(np.delete(found, 2), -size * log_scale, rtol=1e-6)
+
+
+@DTYPES
+@pytest.mark.parametrize("elements", [1 << 16, 1 << 10])
+def test_rows_that_no_screen_serves_over_all_components(
+    elements: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one part or in several: what one row gets does not depend on the others."""
+    given, x = events(dtype, 9.0, 0.0)
+    loc = given.component_distribution.mean.numpy().copy()
+    loc[75:] = loc[:75] + dtype(0.1)  # the same matter in each part
+    parts = Independent(Normal(loc, np.ones_like(loc)), 1)
+    given = MixtureSameFamily(given.mixture_distribution, parts)
+    x[4], x[7, 2] = np.nan, np.inf
+    x[10, 3], x[13, 3] = (1e19, 1.9e19) if dtype is np.float32 else (1e151, 1e160)
+    given.log_prob(x[:1])
+    assert screen_of(given, dtype) is not None
+    real = screen._log_sum
+    monkeypatch.setattr(
+        screen, "_log_sum", lambda *of: (real(*of)[0], np.full(len(of[1]), np.inf))
+    )
+    monkeypatch.setattr(screen, "_FULL", 1)
+    monkeypatch.setattr(screen, "_DIFFERENCES", elements)
+    found = given.log_prob(x).numpy()
+    eps = float(np.finfo(dtype).eps)
+    assert_allclose(found, log_density(given, x), rtol=8 * eps)
+    alone = [given.log_prob(x[i : i + 1]).numpy()[0] for i in range(60)]
+    assert np.array_equal(found[:60], alone, equal_nan=True)

@@ -39,8 +39,8 @@ WORTH_A_THREAD = 1 << 21
 PANEL = 16
 # NumPy's einsum sums fewer columns than these in another order.
 COLUMNS = 16
-# Bytes of the differences of some components, all their dimensions beside each other.
-_DIFFERENCE_BYTES = 1 << 18
+# Bytes of the differences of some components: threads wait at each pass, so few.
+_DIFFERENCE_BYTES = 1 << 20
 # Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
 UFUNC_BUFFER = 1024
 

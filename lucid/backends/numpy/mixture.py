@@ -16,14 +16,11 @@ from lucid.backends.numpy import blocks, grouped, plain, screen
 from lucid.backends.numpy.blocks import Block, Buffers, Call, ScalarBlock
 from lucid.backends.numpy.cells import cells_of
 from lucid.backends.numpy.plain import Plan
-from lucid.backends.numpy.prepare import base_measure, is_everywhere
+from lucid.backends.numpy.prepare import LEAST_EXPONENT, base_measure, is_everywhere
 from lucid.backends.numpy.screen import Screen
 from lucid.backends.protocol import NATS, Array, Components, Family
 
 LN2 = math.log(2.0)
-# exp2 is slow where its result is denormal, or the least normal float64, and slower
-# below; a term this small adds nothing to a sum that holds a 1.
-_CLAMP = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1021.0}
 
 
 def log_prob(
@@ -180,7 +177,7 @@ def _clamp(block: Block) -> Array:
 
     NumPy's maximum uses vector instructions for two arrays only.
     """
-    return np.full(block.shape, _CLAMP[block.call.dtype], block.call.dtype)
+    return np.full(block.shape, LEAST_EXPONENT[block.call.dtype], block.call.dtype)
 
 
 def _fold(tile: Array) -> Array:

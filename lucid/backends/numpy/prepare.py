@@ -22,6 +22,9 @@ KEPT_ELEMENTS = 1 << 20
 _SQUARES = {np.dtype(np.float32): 40.0, np.dtype(np.float64): 300.0}
 # Values and locations up to this have differences whose squares do not overflow.
 MOST_SQUARED = {np.dtype(np.float32): 2.0**60, np.dtype(np.float64): 2.0**500}
+# exp2 is slow where its result is denormal, or the least normal float64, and slower
+# below; a term this small adds nothing to a sum that holds a 1.
+LEAST_EXPONENT = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1021.0}
 
 
 @dataclass(frozen=True, eq=False)

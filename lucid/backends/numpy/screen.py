@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lucid.backends.numpy.blocks import PANEL, Block, Buffers, Call
-from lucid.backends.numpy.prepare import Prepared
+from lucid.backends.numpy.prepare import LEAST_EXPONENT, MOST_SQUARED, Prepared
 from lucid.backends.protocol import Array
 
 # Events of fewer dimensions are as fast without.
@@ -44,6 +44,8 @@ LIGHT = 64
 # differences at once.
 _ROUGH, _WIDTH = 1 << 19, 1 << 12
 _DIFFERENCES = 1 << 16
+# Elements of components from which a row by itself takes no longer than in a block.
+_FULL = 1 << 16
 # An error bound up to which no partial sum of a product, 2^25 times it, overflows.
 _MOST_ERROR = 2.0**96
 
@@ -237,7 +239,43 @@ def _evaluate(screen: Screen, x: Array, results: Array, buffers: Buffers) -> Arr
         found = np.empty(rows.size)
         lost = _evaluate(screen.wider, x[rows], found, buffers)
         results[rows], rows = found, rows[lost]
+    elif rows.size and screen.pairs[0].size >= _FULL:
+        found = _directly(screen, x[rows], buffers)
+        results[rows], rows = found, rows[~np.isfinite(found)]
     return rows
+
+
+def _directly(screen: Screen, x: Array, buffers: Buffers) -> Array:
+    """log2 Σ_k 2^y_k of rows over all components, loops running along those.
+
+    Not finite where the caller has to look: its blocks of so few rows take longer.
+    """
+    loc, square, constant = screen.pairs
+    (count, size), dtype = loc.shape, x.dtype
+    step = -(-count // -(-count // max(1, _DIFFERENCES // size)))
+    starts = range(0, count, step)
+    peaks, sums = np.empty((2, len(x), len(starts)))
+    work = buffers.take(dtype, *[(size, step)] * 3, (step,), (step,))
+    work[4][...] = LEAST_EXPONENT[dtype]
+    for i, start in enumerate(starts):
+        part = slice(start, min(start + step, count))
+        some = [array[..., : part.stop - start] for array in work]
+        mean, factor, difference, y, clamp = some
+        mean[...], factor[...] = loc[part].T, square[part].T
+        for row, value in enumerate(x[:, :, None]):
+            np.subtract(value, mean, out=difference)
+            np.multiply(difference, difference, out=difference)
+            np.einsum("dk,dk->k", factor, difference, out=y)
+            y += constant[part]
+            peaks[row, i] = peak = y[y.argmax()]
+            np.subtract(y, peak, out=y)
+            np.maximum(y, clamp, out=y)
+            np.exp2(y, out=y)
+            sums[row, i] = y.sum(dtype=np.float64)
+    top = peaks.max(axis=1)
+    result: Array = np.log2((sums * np.exp2(peaks - top[:, None])).sum(axis=1)) + top
+    result[(abs(x) > MOST_SQUARED[dtype]).any(axis=1)] = np.nan
+    return result
 
 
 def _log_sum(screen: Screen, x: Array, buffers: Buffers) -> tuple[Array, Array]:
