@@ -25,13 +25,10 @@ from lucid.backends.numba.scoring import (
 )
 from lucid.backends.numba.screen import screen_of
 from lucid.backends.numpy.blocks import Call
-from lucid.backends.numpy.prepare import KEPT_ELEMENTS
+from lucid.backends.numpy.prepare import FEW_MIXTURES, KEPT_ELEMENTS
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import BITS, NATS, Array, Components
 
-# Mixtures of a batch that are scored one by one; NumPy takes more of them at once. The
-# number of values decides nothing: a part of them has the bits of the whole.
-FEW_MIXTURES = 16
 # Components whose sum is formed by one thread: it decides the rounding. Rows whose sums
 # of all chunks are kept at once.
 CHUNK, GROUP = 1 << 12, 1 << 12

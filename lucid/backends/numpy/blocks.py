@@ -28,7 +28,7 @@ TILE = 32
 BUFFER_BYTES = 1 << 20
 LIGHT = 8  # dimensions of values that need no room to speak of beside it
 # Parameters of a block that prepares its own.
-BLOCK_FACTORS = 1 << 18
+BLOCK_FACTORS = 1 << 17
 # Blocks below this many rows cost more in calls than threads win.
 FEWEST_ROWS = 1024
 # unless each of them meets so many parameters.

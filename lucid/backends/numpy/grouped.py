@@ -14,6 +14,7 @@ from lucid.backends.numpy import blocks, plain
 from lucid.backends.numpy.blocks import COLUMNS, TILE, QuietLoops, Scratch
 from lucid.backends.numpy.cells import Cells
 from lucid.backends.numpy.plain import Finish, Plan
+from lucid.backends.numpy.sums import PLAIN_SUM
 from lucid.backends.numpy.threads import get_num_threads, run_blocks
 from lucid.backends.protocol import Array, Components
 
@@ -96,7 +97,7 @@ def _by_cell(lists: _Lists, cells: Cells, x: Array, threads: bool) -> Array:
     ordered, found = x.take(order, axis=0), np.empty(len(x))
     counts = np.diff(ends, prepend=0)
     few = counts * lists.sizes[chosen] <= _FEW_PAIRS
-    few &= lists.sizes[chosen] <= plain.PLAIN_SUM
+    few &= lists.sizes[chosen] <= PLAIN_SUM
     (large,) = np.nonzero(~few)
 
     def group(first: int, last: int) -> None:

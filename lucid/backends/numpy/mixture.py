@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy import blocks, grouped, plain, screen
+from lucid.backends.numpy import blocks, grouped, plain, screen, sums
 from lucid.backends.numpy.blocks import Block, Buffers, Call, ScalarBlock
 from lucid.backends.numpy.cells import cells_of
 from lucid.backends.numpy.plain import Plan
-from lucid.backends.numpy.prepare import LEAST_EXPONENT, base_measure, is_everywhere
+from lucid.backends.numpy.prepare import base_measure, is_everywhere
 from lucid.backends.numpy.screen import Screen
 from lucid.backends.protocol import NATS, Array, Components, Family
 
@@ -152,7 +152,7 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
     top = np.full(block.shape, -np.finfo(dtype).max, dtype)
     peak, change = np.empty_like(top), np.empty_like(top)
     clamp, total = _clamp(block), np.zeros(block.shape)
-    lost = plain.losses(dtype, block.prepared.count, block.shape)
+    lost = sums.losses(dtype, block.prepared.count, block.shape)
     for first, tile in block.tiles(careful):
         np.maximum.reduce(tile, axis=0, out=peak)
         if best is not None:
@@ -168,7 +168,7 @@ def _sum(block: Block, careful: bool, best: Array | None = None) -> tuple[Array,
         np.subtract(tile, top, out=tile)
         np.maximum(tile, clamp, out=tile)
         np.exp2(tile, out=tile)
-        plain.accumulate(total, _fold(tile), lost)
+        sums.accumulate(total, sums.fold(tile), lost)
     return top, total if lost is None else total + lost
 
 
@@ -177,17 +177,7 @@ def _clamp(block: Block) -> Array:
 
     NumPy's maximum uses vector instructions for two arrays only.
     """
-    return np.full(block.shape, LEAST_EXPONENT[block.call.dtype], block.call.dtype)
-
-
-def _fold(tile: Array) -> Array:
-    """The sum over the first axis, pairwise, in place: the same for any row count."""
-    count = len(tile)
-    while count > 1:
-        half = count // 2
-        tile[:half] += tile[count - half : count]
-        count -= half
-    return tile[0]
+    return np.full(block.shape, sums.LEAST_EXPONENT[block.call.dtype], block.call.dtype)
 
 
 def _missing(x: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from lucid.backends.numpy import blocks, prepare, program
 from lucid.backends.numpy.blocks import COLUMNS, TILE, Buffers, QuietLoops, Scratch
 from lucid.backends.numpy.program import Program
+from lucid.backends.numpy.sums import accumulate, losses
 from lucid.backends.numpy.threads import get_num_threads, run_blocks
 from lucid.backends.protocol import Array, Components, Family
 
@@ -30,8 +31,6 @@ _BITS = {
     np.dtype(np.float32): (-125.0, 26.0, 120.0),
     np.dtype(np.float64): (-1020.0, 60.0, 1000.0),
 }
-# Components that a plain float64 sum serves within the accuracy promise.
-PLAIN_SUM = 2048
 # Loops run along the tiles of more components than these, for up to so many values a
 # tile: loops along values take longer to begin, those along tiles to sum.
 _FEW, _LONGER = 128, 8
@@ -265,26 +264,6 @@ def _weighted_sum(
     np.exp2(tile, out=tile)
     total: Array = np.einsum("k,kr->r", weights, tile, out=out)
     return total
-
-
-def losses(dtype: np.dtype[Any], count: int, shape: tuple[int, ...]) -> Array | None:
-    """Where a sum keeps what rounding loses, if it is long enough to need that.
-
-    Equal terms round the same way each time, so over many tiles the error of a
-    float64 sum would grow with their number.
-    """
-    return np.zeros(shape) if dtype == np.float64 and count > PLAIN_SUM else None
-
-
-def accumulate(total: Array, part: Array, lost: Array | None) -> None:
-    """Add to `total` in place, and what rounding loses to `lost` (Knuth's TwoSum)."""
-    if lost is None:
-        total += part
-        return
-    before = total.copy()
-    total += part
-    grown = total - before
-    lost += (before - (total - grown)) + (part - grown)
 
 
 def along_tiles(plan: Plan, values: Array, buffers: Buffers | None = None) -> Array:

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from lucid.backends.numpy.prepare_rows import prepare_rows, whole
 from lucid.backends.protocol import BITS, NATS, Array, Components, Family
 
 # Up to this many elements are prepared at once and kept; beyond it (a mixture density
 # network's [N, K]) each block prepares its own and forgets it.
 KEPT_ELEMENTS = 1 << 20
+# Mixtures of a batch up to which each has the bits that it has alone; Numba scores them
+# one by one. The number of values decides nothing: a part has the bits of the whole.
+FEW_MIXTURES = 16
 # Bits of a factor whose square can stand for it.
 _SQUARES = {np.dtype(np.float32): 40.0, np.dtype(np.float64): 300.0}
 # Values and locations up to this have differences whose squares do not overflow.
 MOST_SQUARED = {np.dtype(np.float32): 2.0**60, np.dtype(np.float64): 2.0**500}
-# exp2 is slow where its result is denormal, or the least normal float64, and slower
-# below; a term this small adds nothing to a sum that holds a 1.
-LEAST_EXPONENT = {np.dtype(np.float32): -126.0, np.dtype(np.float64): -1021.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,9 @@ def prepare(
     """Prepared components of some mixtures, of all by default."""
     family = components.family
     unit = NATS if components.count == 1 else BITS
+    if not family.family_event_ndim and _has_rows(components):
+        own = prepare_rows(fn, components, unit, np.dtype(dtype), mixtures)
+        return Prepared(*own, kept=None, unit=unit)
     parameters = [
         np.ascontiguousarray(a if a.shape[0] == 1 else a[mixtures], dtype=np.float64)
         for a in components.parameters
@@ -101,8 +105,8 @@ def prepare(
         *factors, constant = family.prepare(fn, unit, *parameters)
     if family.family_event_ndim == 0:
         shape = np.broadcast_shapes(*(array.shape for array in parameters))
-        factors = [_whole(factor, shape) for factor in factors]
-        constant = _whole(constant, shape)
+        factors = [whole(factor, shape) for factor in factors]
+        constant = whole(constant, shape)
         constant = constant.sum(axis=-1)  # [B or 1, K]
     if log_weights is not None:
         constant, factors = _weighted(unit, log_weights, constant, factors)
@@ -113,6 +117,12 @@ def prepare(
         unit,
         _square(family, factors, constant, dtype),
     )
+
+
+def _has_rows(components: Components) -> bool:
+    """Whether many mixtures have parameters or weights of their own."""
+    given = () if components.weights is None else (components.weights.given,)
+    return any(len(a) > FEW_MIXTURES for a in (*components.parameters, *given))
 
 
 def _square(
@@ -133,11 +143,6 @@ def _square(
         return None
     square: Array = (-scale * scale).astype(dtype)
     return square
-
-
-def _whole(array: Any, shape: tuple[int, ...]) -> Array:
-    """What a family's `prepare` gives; a number alone stands for an array of it."""
-    return array if np.ndim(array) else np.full(shape, array, np.float64)
 
 
 def _weighted(

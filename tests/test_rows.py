@@ -1,4 +1,4 @@
-"""Mixtures of which every row has its own, compiled: density networks."""
+"""Mixtures of which every row has its own: density networks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import lucid
 pytest.importorskip("numba")
 
 from lucid.backends.numba import kernels, rows
+from lucid.backends.numpy import blocks, prepare
 from lucid.distributions import (
     Categorical,
     Laplace,
@@ -29,7 +30,20 @@ from tests.test_engine import DTYPES
 
 INF, NAN = math.inf, math.nan
 KINDS = pytest.mark.parametrize("kind", ["probs", "logits"])
-pytestmark = pytest.mark.usefixtures("numba_on_the_cpu")
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
+
+@pytest.fixture
+def on_the_cpu(each_engine: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("lucid._device._chosen", lucid.device("cpu"))
+    return each_engine
+
+
+@pytest.fixture
+def compiled(on_the_cpu: str, request: pytest.FixtureRequest) -> None:
+    """Where Numba is the engine, it leaves nothing to NumPy."""
+    if on_the_cpu == "numba":
+        request.getfixturevalue("no_numpy")
 
 
 def network(count: int, rows: int, dtype: Any) -> tuple[Any, ...]:
@@ -49,10 +63,10 @@ def weighted(kind: str, probs: Any) -> Categorical:
     return Categorical(**{kind: given}, validate_args=False)
 
 
-# ---- right, without NumPy
+# ---- right
 
 
-@pytest.mark.usefixtures("no_numpy")
+@pytest.mark.usefixtures("compiled")
 @DTYPES
 @KINDS
 @pytest.mark.parametrize("block", [1, 1 << 14])
@@ -61,6 +75,8 @@ def test_rows_of_their_own(
     count: int, block: int, kind: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rows, "BLOCK_COMPONENTS", block)
+    monkeypatch.setattr(blocks, "BLOCK_FACTORS", block)
+    monkeypatch.setattr(prepare, "KEPT_ELEMENTS", block)
     probs, loc, scale = network(count, 200, dtype)
     given = MixtureSameFamily(weighted(kind, probs), Normal(loc, scale))
     x = np.random.default_rng(9).normal(0, 4, (3, 200)).astype(dtype)
@@ -72,7 +88,7 @@ def test_rows_of_their_own(
     assert_array_equal(given.log_prob(x[1]).numpy(), found[1])
 
 
-@pytest.mark.usefixtures("no_numpy")
+@pytest.mark.usefixtures("compiled")
 @KINDS
 @pytest.mark.parametrize("family", [Normal, Laplace, Uniform])
 @pytest.mark.parametrize("spread", [1.0, 8.0])
@@ -167,7 +183,7 @@ def test_many_values_of_each_row(count: int, kind: str, dtype: Any) -> None:
         assert_array_equal(given.log_prob(x[s]).numpy(), found[s])
 
 
-@pytest.mark.usefixtures("no_numpy")
+@pytest.mark.usefixtures("compiled")
 @DTYPES
 @KINDS
 @pytest.mark.parametrize("count", [20, 70])
@@ -261,7 +277,7 @@ def test_infinite_values_and_values_far_away(count: int, kind: str, dtype: Any) 
 # ---- what is not computed
 
 
-@pytest.mark.usefixtures("no_numpy")
+@pytest.mark.usefixtures("compiled")
 @DTYPES
 def test_weights_are_normalised_by_the_loops(
     dtype: Any, monkeypatch: pytest.MonkeyPatch
