@@ -1,5 +1,5 @@
 #pragma once
-// log softmax(logits)[value]: one pass over per-row logits, or a gather of shared ones.
+// log softmax(logits)[value]: one pass over per-row logits, or a gather out of a table.
 #include "logsumexp.cuh"
 
 namespace lucid {
@@ -30,7 +30,8 @@ struct LogitSum {
   static __device__ T power(T difference) { return exp2_fast(difference * T(kLog2E)); }
 };
 
-// Logits [B, K], values and results [S, B]: LANES threads of a block share one row.
+// Logits [B, K], values and results [S, B]: LANES threads of a block share one row of logits,
+// and the blocks of the grid's second dimension its values.
 template <typename T, typename P, int LANES>
 __device__ void categorical_log_prob(const P* logits, const Index* values, T* out, Index S,
                                      Index B, Index K) {
@@ -73,7 +74,8 @@ __device__ void categorical_log_prob(const P* logits, const Index* values, T* ou
     __syncthreads();
     if (b < B) {
       const T highest = maximum[row * LANES], log_sum = log(sum[row * LANES]);
-      for (Index s = lane; s < S; s += LANES) {
+      const Index stride = Index(gridDim.y) * LANES;
+      for (Index s = Index(blockIdx.y) * LANES + lane; s < S; s += stride) {
         const Index value = values[s * B + b];
         const bool inside = value >= 0 && value < K;
         out[s * B + b] = inside ? (T(logit[value]) - highest) - log_sum : -infinity<T>();
@@ -83,14 +85,31 @@ __device__ void categorical_log_prob(const P* logits, const Index* values, T* ou
   }
 }
 
-// The same with logits normalised before, [B, K], B = 1 where they are shared.
-template <typename T>
-__device__ void categorical_gather(const T* log_probs, const Index* values, T* out, Index count,
-                                   Index B, Index K) {
-  const Index i = Index(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= count) return;
-  const Index value = values[i];
-  out[i] = value >= 0 && value < K ? log_probs[i % B * K + value] : -infinity<T>();
+// Where an integer stands in a table [K + 2] of the categories 0 … K − 1, the first place for
+// what is below and the last for what is above.
+template <typename V>
+__device__ Index place_of(V value, Index K) {
+  const Index k = static_cast<Index>(value);  // of what is beyond 2⁶³, one below
+  return k < 0 ? 0 : k < K ? k + 1 : K + 1;
+}
+
+// The same of a real, the first place for what is no integer.
+template <typename V>
+__device__ Index place_of_real(V value, Index K) {
+  if (!(value >= 0) || floor(value) < value) return 0;
+  return place_of(static_cast<Index>(fmin(value, static_cast<V>(K))), K);
+}
+__device__ inline Index place_of(float value, Index K) {
+  return place_of_real(value, K);
+}
+__device__ inline Index place_of(double value, Index K) {
+  return place_of_real(value, K);
+}
+
+// What a table [K + 2] has for a value; NaN for NaN.
+template <typename T, typename V>
+__device__ T categorical_gather(const T* table, V value, Index K) {
+  return is_nan(value) ? not_a_number<T>() : table[place_of(value, K)];
 }
 
 }  // namespace lucid
@@ -100,10 +119,4 @@ __device__ void categorical_gather(const T* log_probs, const Index* values, T* o
       NAME(const P* logits, const long long* values, T* out, long long S, long long B, \
            long long K) {                                                              \
     lucid::categorical_log_prob<T, P, LANES>(logits, values, out, S, B, K);            \
-  }
-
-#define LUCID_CATEGORICAL_GATHER(NAME, T)                                              \
-  extern "C" __global__ void NAME(const T* log_probs, const long long* values, T* out, \
-                                  long long count, long long B, long long K) {         \
-    lucid::categorical_gather(log_probs, values, out, count, B, K);                    \
   }

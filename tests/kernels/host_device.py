@@ -29,7 +29,9 @@ _TYPES = {
     "float16": "unsigned short",
     "float32": "float",
     "float64": "double",
+    "int8": "signed char",
     "int64": "long long",
+    "uint64": "unsigned long long",
 }
 _THREADS = 64
 
@@ -89,7 +91,10 @@ class HostDevice(CudaDevice):
 
     def elementwise(self, spec: Elementwise, arguments: Sequence[Any]) -> None:
         *inputs, out = arguments
-        dense = [np.array(np.broadcast_to(a, out.shape)).reshape(-1) for a in inputs]
+        dense = [
+            np.array(np.broadcast_to(a, out.shape)).reshape(-1) if each else a
+            for a, (*_, each) in zip(inputs, _inputs(spec), strict=True)
+        ]
         result = np.empty(out.size, out.dtype)
         self._run(spec.name, _over(out.size), _THREADS, [*dense, result, *_sizes(out)])
         out[...] = result.reshape(out.shape)
@@ -166,10 +171,13 @@ def _parts(spec: Spec) -> tuple[str, str]:
 
 def _elementwise(spec: Elementwise) -> str:
     """The operation in CuPy's loop over elements."""
-    names = _parameters(spec.inputs)
-    kind = _TYPES[spec.outputs.split()[0]]
-    arguments = ", ".join(f"const {k}* {name}_" for k, name in names)
-    reads = " ".join(f"const {k} {name} = {name}_[i];" for k, name in names)
+    inputs, kind = _inputs(spec), _TYPES[spec.outputs.split()[0]]
+    arguments = ", ".join(
+        f"const {k}* {name}_" if each else f"{k} {name}" for k, name, each in inputs
+    )
+    reads = " ".join(
+        f"const {k} {name} = {name}_[i];" for k, name, each in inputs if each
+    )
     return f"""
 static void {spec.name}({arguments}, {kind}* out0_, long long size) {{
   const long long i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -178,6 +186,18 @@ static void {spec.name}({arguments}, {kind}* out0_, long long size) {{
   {kind}& out0 = out0_[i];
   {spec.operation};
 }}"""
+
+
+def _inputs(spec: Elementwise) -> list[tuple[str, str, bool]]:
+    """Type and name of each, and whether an element of it is read: those are in0 …"""
+    found = []
+    for declared, (kind, name) in zip(
+        spec.inputs.split(","), _parameters(spec.inputs), strict=True
+    ):
+        raw = declared.split()[0] == "raw"
+        kind = f"const {kind}*" if raw else kind
+        found.append((kind, name, re.fullmatch(r"in\d+", name) is not None))
+    return found
 
 
 def _reduction(spec: Reduction) -> str:

@@ -21,7 +21,11 @@ FAMILIES: dict[Any, int] = {Normal: 2, StudentT: 3, Poisson: 1}
 
 def specs() -> list[Spec]:
     """The kernels that the tests may launch."""
-    found: list[Spec] = [kernels.draw_index(), kernels.categorical_gather("float32")]
+    found: list[Spec] = [kernels.draw_index()]
+    found += [
+        kernels.categorical_gather("float32", value)
+        for value in ("int8", "int64", "uint64", "float32", "float64")
+    ]
     found += [
         kernels.categorical_log_prob("float32", "float32", n) for n in kernels.LANES
     ]

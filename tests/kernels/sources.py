@@ -131,7 +131,6 @@ def _others() -> str:
             f"categorical8_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 8)",
             f"categorical256_{T}": f"LUCID_CATEGORICAL_LOG_PROB(%s, {T}, {T}, 256)",
             f"shift_{T}": f"LUCID_MIXTURE_SHIFT(%s, {T})",
-            f"gather_{T}": f"LUCID_CATEGORICAL_GATHER(%s, {T})",
         }
     extra = """
 static void philox(const lucid::Word* counters, lucid::Word* words, long long seed,
@@ -157,6 +156,10 @@ static void special(const double* x, double* stirling, double* half_ratio,
   half_ratio32[i] = lucid::log_gamma_half_ratio(float(x[i]));
 }
 ENROLL(special);
+static void gather(const float* table, const long long* value, float* out, long long K) {
+  out[threadIdx.x] = lucid::categorical_gather(table, value[threadIdx.x], K);
+}
+ENROLL(gather);
 static void halves(const unsigned short* bits, float* values) {
   values[threadIdx.x] = reinterpret_cast<const lucid::Half*>(bits)[threadIdx.x];
 }

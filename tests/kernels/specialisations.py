@@ -16,6 +16,8 @@ from lucid.backends.cupy.structs import Struct, named
 Spec = Elementwise | Reduction | Raw
 DTYPES = ("float32", "float64")
 EVENT_SIZES = range(1, 10)
+# What a category is asked for by.
+VALUES = ("int8", "uint8", "int32", "int64", "uint64", "float32", "float64")
 NORMAL = named("Normal")
 
 
@@ -90,7 +92,7 @@ def of_none() -> Iterator[Spec]:
         yield kernels.cell_count(dtype)
         yield kernels.cell_sort(dtype)
         yield kernels.mvn_mode(dtype)
-        yield kernels.categorical_gather(dtype)
+        yield from (kernels.categorical_gather(dtype, value) for value in VALUES)
         yield kernels.mvn_draw(dtype, dtype)
         for source in sources_of(dtype):
             for lanes in kernels.LANES:
@@ -110,7 +112,7 @@ def text(spec: Spec) -> str:
         return spec.source
     kernel = build(spec)
     if isinstance(spec, Elementwise):
-        return device_code.elementwise_text(kernel)
+        return device_code.elementwise_text(kernel, scalars=["count"])
     numbers = re.findall(r"(?<!raw )int64 (\w+)", spec.inputs)
     return device_code.reduction_text(kernel, ndim=1, scalars=numbers)
 

@@ -43,14 +43,16 @@ def parameters(family: str, dtype: str) -> list[Any]:
 
 def test_sanitizer_catches_a_read_past_the_end(folder: Path) -> None:
     """One log probability too few for the category asked for."""
-    source = (
-        '#include "server.hpp"\n#include "categorical.cuh"\n'
-        "LUCID_CATEGORICAL_GATHER(gather, float)\nENROLL(gather);\n"
-    )
+    source = """#include "server.hpp"
+#include "categorical.cuh"
+static void gather(const float* table, long long value, float* out) {
+  *out = lucid::categorical_gather(table, value, 4);
+}
+ENROLL(gather);
+"""
     broken = Host(source, folder=folder)
-    values = np.array([3], np.int64)
     with pytest.raises(RuntimeError, match="heap-buffer-overflow"):
-        broken("gather", (1,), 1, np.zeros(3, "f4"), values, np.zeros(1, "f4"), 1, 1, 4)
+        broken("gather", (1,), 1, np.zeros(3, "f4"), 3, np.zeros(1, "f4"))
     broken.close()
 
 
@@ -264,22 +266,19 @@ def test_categorical(host: Host, dtype: str, lanes: int, count: int) -> None:
     values = np.array([inside, outside, inside], np.int64)
     out = np.empty((3, 3), dtype)
     name = f"categorical{lanes}_{TYPES[dtype]}"
-    # Two blocks for three rows, and the threads of each in either order.
-    found, again = (
-        host(name, (2,), 256, logits, values, out, 3, 3, count)[-1] for _ in range(2)
+    # Two blocks for three rows, and the threads of each in either order; two more that
+    # share their values.
+    found, again, shared = (
+        host(name, grid, 256, logits, values, out, 3, 3, count)[-1]
+        for grid in ((2,), (2,), (2, 2))
     )
     np.testing.assert_array_equal(again, found)
+    np.testing.assert_array_equal(shared, found)
     expected = log_softmax(logits.astype(np.float64), axis=-1)[np.arange(3), values[0]]
     tolerance = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(found[0], expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(found[2], found[0])
     assert (found[1] == -np.inf).all()
-    shared = np.log(np.array([0.25, 0.75], dtype))
-    values = np.array([0, 1, 2, -1], np.int64)
-    found = host(
-        f"gather_{TYPES[dtype]}", (1,), 256, shared, values, np.empty(4, dtype), 4, 1, 2
-    )
-    np.testing.assert_array_equal(found[-1], [*shared, -np.inf, -np.inf])
 
 
 @dtypes

@@ -49,7 +49,7 @@ def hot() -> list[Spec]:
             kernels.categorical_log_prob("float32", "float32", lanes)
             for lanes in kernels.LANES
         ),
-        kernels.categorical_gather("float32"),
+        kernels.categorical_gather("float32", "int64"),
         kernels.mixture_diagonal(NORMAL, "float32"),
     ]
     for dtype in ("float32", "float64"):

@@ -129,12 +129,10 @@ class CupyBackend:
     def lookup(self, table: Array, value: Array, out: Array | None = None) -> Array:
         """table[value + 1]; the table's ends where there is none."""
         with self._device.current():
-            index = value.astype("int64")
-            place = self.xp.clip(index, -1, table.size - 2) + 1
-            found = table[self.xp.where(index == value, place, 0)]
-            if value.dtype.kind == "f":
-                found = self.xp.where(self.xp.isnan(value), np.nan, found)
-            return _finish(found, found if out is None else out)
+            if out is None:
+                out = self.xp.empty(value.shape, table.dtype)
+            categorical.gather(self._device, table, value, out)
+            return out
 
     def draw(
         self,

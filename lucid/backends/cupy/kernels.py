@@ -290,10 +290,15 @@ def categorical_log_prob(source: str, dtype: str, lanes: int) -> Raw:
 
 
 @functools.cache
-def categorical_gather(dtype: str) -> Raw:
-    """The gather from log probabilities that are already normalised."""
-    name = f"lucid_categorical_gather_{dtype}"
-    return _raw("CATEGORICAL_GATHER", ("categorical.cuh",), name, element(dtype))
+def categorical_gather(dtype: str, value: str) -> Elementwise:
+    """A table's entries of categories: table [K + 2], values of type `value`, K."""
+    return Elementwise(
+        name=f"lucid_categorical_gather_{dtype}_{value}",
+        inputs=f"raw {dtype} table, {value} in0, int64 count",
+        outputs=f"{dtype} out0",
+        operation="out0 = lucid::categorical_gather(&table[0], in0, count)",
+        preamble=inlined("categorical.cuh"),
+    )
 
 
 @functools.cache
