@@ -29,7 +29,7 @@ OTHERS: tuple[_Class, ...] = (
     distributions.Uniform,
 )
 
-_KEY = (20_260_101, 0)
+KEY = (20_260_101, 0)
 # Whatever a case's size is, a sanitizer's run is done with this many of each.
 _SMALL = 300
 
@@ -103,7 +103,7 @@ def _parameters(family: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, .
     return tuple(array.astype(dtype) for array in given)
 
 
-def _components(
+def made_components(
     backend: Backend, family: Any, sets: int, count: int, event: int, dtype: str
 ) -> Components:
     given = _parameters(family, (sets, count, event), dtype)
@@ -116,7 +116,9 @@ def _components(
     )
 
 
-def _values(backend: Backend, family: Any, shape: tuple[int, ...], dtype: str) -> Any:
+def made_values(
+    backend: Backend, family: Any, shape: tuple[int, ...], dtype: str
+) -> Any:
     random = np.random.default_rng(2)
     value = random.standard_normal(shape, dtype="float32")
     if family is distributions.Poisson:
@@ -129,7 +131,7 @@ def _values(backend: Backend, family: Any, shape: tuple[int, ...], dtype: str) -
 
 
 def _elementwise(backend: Backend, rows: int) -> Case:
-    value = _values(backend, Normal, (rows,), "float32")
+    value = made_values(backend, Normal, (rows,), "float32")
     given = tuple(map(backend.asarray, _parameters(Normal, (1,), "float32")))
     out = backend.xp.empty(rows, "float32")
     dtype = np.dtype("float32")
@@ -145,8 +147,8 @@ def _elementwise(backend: Backend, rows: int) -> Case:
 def _shared(
     backend: Backend, family: Any, rows: int, count: int, event: int, dtype: str
 ) -> Case:
-    components = _components(backend, family, 1, count, event, dtype)
-    value = _values(backend, family, (rows, 1, event), dtype)
+    components = made_components(backend, family, 1, count, event, dtype)
+    value = made_values(backend, family, (rows, 1, event), dtype)
     kind = np.dtype(dtype)
     out = backend.xp.empty((rows, 1), kind)
     pairs = float(rows) * count
@@ -196,8 +198,8 @@ def _apart(backend: Backend, rows: int, count: int, spread: int) -> Case:
 
 def _per_row(backend: Backend, rows: int, count: int, source: str) -> Case:
     """Two parameters of each pair's own, read as `source`; the weights are shared."""
-    components = _components(backend, Normal, rows, count, 1, source)
-    value = _values(backend, Normal, (1, rows, 1), "float32")
+    components = made_components(backend, Normal, rows, count, 1, source)
+    value = made_values(backend, Normal, (1, rows, 1), "float32")
     kind = np.dtype("float32")
     out = backend.xp.empty((1, rows), kind)
     return Case(
@@ -220,7 +222,7 @@ def _multivariate(backend: Backend, rows: int, count: int, event: int) -> Case:
     weights = Weights.normalised(backend.asarray(np.full((1, count), -math.log(count))))
     given = (backend.asarray(loc.astype("f4")), backend.asarray(factor.astype("f4")))
     components = Components(MultivariateNormal, given, weights, 1)
-    value = _values(backend, Normal, (rows, 1, event), "float32")
+    value = made_values(backend, Normal, (rows, 1, event), "float32")
     kind = np.dtype("float32")
     pairs = float(rows) * count
     return Case(
@@ -247,8 +249,8 @@ def _categorical(backend: Backend, rows: int, count: int) -> Case:
 
 
 def _mode(backend: Backend, rows: int, count: int) -> Case:
-    components = _components(backend, Normal, 1, count, 1, "float32")
-    value = _values(backend, Normal, (rows, 1, 1), "float32")
+    components = made_components(backend, Normal, 1, count, 1, "float32")
+    value = made_values(backend, Normal, (rows, 1, 1), "float32")
     pairs = float(rows) * count
     kind = np.dtype("float32")
     return Case(
@@ -261,11 +263,11 @@ def _mode(backend: Backend, rows: int, count: int) -> Case:
 
 
 def _draw(backend: Backend, rows: int, count: int) -> Case:
-    components = _components(backend, Normal, 1, count, 1, "float32")
+    components = made_components(backend, Normal, 1, count, 1, "float32")
     kind = np.dtype("float32")
     return Case(
         f"draw Normal float32 N={rows} K={count}",
-        lambda: backend.draw(components, _KEY, 0, rows, kind),
+        lambda: backend.draw(components, KEY, 0, rows, kind),
         rows,
         "draws_per_second",
         {BYTES: 12.0 * rows},
@@ -274,7 +276,7 @@ def _draw(backend: Backend, rows: int, count: int) -> Case:
 
 def _draw_per_row(backend: Backend, rows: int, count: int) -> Case:
     """One draw from each of many mixtures, by weights of their own."""
-    shared = _components(backend, Normal, rows, count, 1, "float32")
+    shared = made_components(backend, Normal, rows, count, 1, "float32")
     given = np.random.default_rng(5).uniform(size=(rows, count)).astype("float32")
     total = given.sum(axis=1, keepdims=True, dtype=np.float64)
     weights = Weights(backend.asarray(given), backend.asarray(total))
@@ -282,7 +284,7 @@ def _draw_per_row(backend: Backend, rows: int, count: int) -> Case:
     kind = np.dtype("float32")
     return Case(
         f"draw per row Normal float32 N={rows} K={count}",
-        lambda: backend.draw(components, _KEY, 0, rows, kind),
+        lambda: backend.draw(components, KEY, 0, rows, kind),
         rows,
         "draws_per_second",
         {BYTES: 4.0 * rows * count + 20.0 * rows},

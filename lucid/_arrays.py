@@ -38,14 +38,6 @@ def from_host(obj: Any, dtype: DType | None, copy: bool | None) -> Array:
     return array.astype(as_dtype(array.dtype), copy=False)
 
 
-def moved(array: Array, source: Backend, target: Backend) -> Array:
-    """A copy of an array on another device, or a NumPy array to make it from."""
-    if "cpu" in {source.type, target.type}:
-        return source.to_numpy(array)
-    with backends.scope(target):
-        return array.copy()  # CuPy copies from GPU to GPU, to the current one
-
-
 def as_text(array: Array, backend: Backend) -> str:
     """The elements as NumPy prints them; only a large array's corners leave the GPU."""
     options = np.get_printoptions()

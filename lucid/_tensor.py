@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import numpy as np
 
 from lucid import backends
-from lucid._arrays import as_text, from_cuda, from_host, moved, on_cuda
+from lucid._arrays import as_text, from_cuda, from_host, on_cuda
 from lucid._device import CPU, Device, device_of, get_default_device
 from lucid._device import device as as_device
 from lucid._dtype import DType, as_dtype, default_for
@@ -365,10 +365,11 @@ def asarray(
         backend = own or get_default_device().backend
     if copy is False and backend is not (own or CPU.backend):
         raise ValueError(f"asarray: {device_of(backend)} needs a copy, but copy=False")
-    if own is not None and backend is not own:
-        array = moved(array, own, backend)
     with backends.scope(backend):
-        result = backend.asarray(array, dtype=wanted, copy=copy)
+        if own is not None and backend is not own:
+            result = backend.copy_of(array, own, wanted)
+        else:
+            result = backend.asarray(array, dtype=wanted, copy=copy)
     shared = isinstance(obj, Tensor) and result is array
     return Tensor._wrap(result, writeable=not shared or obj._writeable)
 

@@ -28,7 +28,22 @@ class LateBackend(CupyBackend):
 
     def __init__(self, world: World, index: int = 0) -> None:
         super().__init__(index, CudaDevice(index, world.namespace))
-        self.world = world
+        self.world, self.fn = world, world.namespace
+
+    def log_prob(self, family, value, parameters, dtype, out=None):
+        def compute(value, *parameters):
+            return backends.get("cpu").log_prob(family, value, parameters, dtype)
+
+        return self.world.run(compute, value, *parameters)
+
+    def categorical_log_prob(self, logits, value, dtype):
+        def compute(logits, value):
+            return backends.get("cpu").categorical_log_prob(logits, value, dtype)
+
+        return self.world.run(compute, logits, value)
+
+    def lookup(self, table, value, out=None):
+        return self.world.run(backends.get("cpu").lookup, table, value)
 
     def mixture_log_prob(self, components, value, dtype, out=None):
         found = self._late("mixture_log_prob", components, value, dtype)
@@ -41,13 +56,12 @@ class LateBackend(CupyBackend):
 
     def _late(self, name: str, components: Components, value: Array, dtype: Any) -> Any:
         cpu, weights = backends.get("cpu"), components.weights
-        assert weights is not None
-        parts = [weights.given, weights.total, weights.shift]
-        given = [array for array in parts if array is not None]
+        parts = weights and [weights.given, weights.total, weights.shift]
+        given = [array for array in parts or () if array is not None]
 
         def compute(value: Any, *arrays: Any) -> Any:
             count = len(components.parameters)
-            own = Weights(*arrays[count:])
+            own = Weights(*arrays[count:]) if given else None
             copy = Components(components.family, arrays[:count], own, components.batch)
             return getattr(cpu, name)(copy, value, dtype)
 

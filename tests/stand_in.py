@@ -138,6 +138,9 @@ class Backend:
             host = np.array(value, dtype=dtype)
         return Array(host, self.index)
 
+    def copy_of(self, array: Any, source: Any, dtype: Any = None) -> Array:
+        return Array(np.array(source.to_numpy(array), dtype=dtype), self.index)
+
     def to_numpy(self, array: Array) -> Any:
         return array.host.copy()
 

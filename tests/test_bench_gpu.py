@@ -14,7 +14,7 @@ import pytest
 
 import lucid
 from bench import __main__ as entry
-from bench import cases, gpu, limits, machine_code, sanitizer
+from bench import cases, checks, gpu, limits, machine_code, sanitizer
 from lucid import backends
 from lucid.backends import CudaStatus
 
@@ -177,6 +177,8 @@ def test_a_caught_bug_is_not_a_failed_program(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(cases, "cases", lambda small: iter(()))
+    monkeypatch.setattr(backends, "get", lambda type, index: None)
+    monkeypatch.setattr(checks, "calls", lambda backend: iter(()))
     assert sanitizer.main(["memcheck"]) == 0
     with pytest.raises(CUDARuntimeError):
         sanitizer.main(["kernels"])

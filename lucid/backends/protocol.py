@@ -246,8 +246,17 @@ class Backend(Protocol):
     def asarray(self, value: Any, dtype: Any = None, copy: bool | None = None) -> Array:
         """An array of this backend's device; never from another device's array."""
 
+    def copy_of(self, array: Array, source: Backend, dtype: Any = None) -> Array:
+        """A copy on this device of an array of another one's, which `source` holds."""
+
     def to_numpy(self, array: Array) -> Array:
         """A NumPy array with the same values, copied off the device if need be."""
+
+    def kept(self, store: dict[str, Any], key: str, build: Callable[[], Any]) -> Any:
+        """What `build` made of arrays, kept in `store`; there for all that comes now.
+
+        On a GPU one stream may still be making it when another asks for it.
+        """
 
     def map_blocks(
         self,

@@ -201,11 +201,16 @@ class DistributionBase:
 
     def _density(self) -> Components | None:
         """This distribution as canonical components; kept, since parameters are."""
-        found = self.__dict__.get("_cached_density")
-        if found is None and (layout := self._layout()) is not None:
-            found = layout.density(self._backend)
-            self.__dict__["_cached_density"] = found
+        found: Components | None = self._kept("density", self._new_density)
         return found
+
+    def _new_density(self) -> Components | None:
+        layout = self._layout()
+        return None if layout is None else layout.density(self._backend)
+
+    def _kept(self, name: str, build: Callable[[], Any]) -> Any:
+        """What `build` makes of the parameters, once: see `Backend.kept`."""
+        return self._backend.kept(self.__dict__, f"_cached_{name}", build)
 
     def _draw(
         self, components: Components, sample_shape: Shape, generator: Generator | None

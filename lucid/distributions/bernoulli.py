@@ -43,18 +43,19 @@ class Bernoulli(FamilyDistribution):
     @property
     def logits(self) -> Tensor:
         """log(p/(1 − p)), of shape batch_shape."""
-        (logits,) = self._family_arrays()
-        return Tensor._wrap(self._broadcast(logits.astype(self._dtype, copy=False)))
+        with self._range("logits"):
+            (logits,) = self._family_arrays()
+            return Tensor._wrap(self._broadcast(logits.astype(self._dtype, copy=False)))
 
     def _family_arrays(self) -> tuple[Array, ...]:
         if "logits" in self._arrays:
             return (self._arrays["logits"],)
-        if "_cached_logits" not in self.__dict__:
-            with np.errstate(all="ignore"):
-                probs = self._arrays["probs"].astype(np.float64)
-                fn = self._backend.fn
-                self.__dict__["_cached_logits"] = fn.log(probs) - fn.log1p(-probs)
-        return (self.__dict__["_cached_logits"],)
+        return (self._kept("logits", self._logits_of_probs),)
+
+    def _logits_of_probs(self) -> Array:
+        fn, probs = self._backend.fn, self._arrays["probs"].astype(np.float64)
+        with np.errstate(all="ignore"):
+            return fn.log(probs) - fn.log1p(-probs)
 
     @staticmethod
     def supports(fn: Any, value: Array) -> Array:

@@ -28,8 +28,8 @@ from lucid.distributions.family import check_parameters
 
 # Up to this many log weights are kept in float64; more, in the parameters' dtype.
 _WIDE_ELEMENTS = 1 << 22
-# Elements of the temporaries that normalising takes.
-_BLOCK_ELEMENTS = 1 << 20
+# Elements of the temporaries that normalising takes: on a GPU enough to keep it busy.
+_BLOCK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 class Categorical(Distribution):
@@ -83,14 +83,16 @@ class Categorical(Distribution):
     @property
     def logits(self) -> Tensor:
         """Normalised log probabilities, shape (*batch_shape, K)."""
-        log_probs = self._log_weights().astype(self._dtype, copy=False)
-        return Tensor._wrap(self._full(log_probs), writeable=False)
+        with self._range("logits"):
+            log_probs = self._log_weights().astype(self._dtype, copy=False)
+            return Tensor._wrap(self._full(log_probs), writeable=False)
 
     @property
     def probs(self) -> Tensor:
         """Normalised probabilities, shape (*batch_shape, K)."""
-        probs = self._wide_weights().astype(self._dtype)
-        return Tensor._wrap(self._full(probs), writeable=False)
+        with self._range("probs"):
+            probs = self._wide_weights().astype(self._dtype)
+            return Tensor._wrap(self._full(probs), writeable=False)
 
     @property
     def support(self) -> Constraint:
@@ -100,8 +102,9 @@ class Categorical(Distribution):
     @property
     def mode(self) -> Tensor:
         """The most probable category, the first of equals, shape batch_shape."""
-        index = self._given.argmax(axis=-1)
-        return Tensor._wrap(self._backend.xp.broadcast_to(index, self._batch_shape))
+        with self._range("mode"):
+            index = self._given.argmax(axis=-1)
+            return Tensor._wrap(self._backend.xp.broadcast_to(index, self._batch_shape))
 
     @property
     def _given(self) -> Array:
@@ -114,11 +117,9 @@ class Categorical(Distribution):
 
     def _normaliser(self) -> Normaliser:
         """The weights' total, and the shift of logits; kept."""
-        found = self.__dict__.get("_cached_normaliser")
-        if found is None:
-            own = "logits" in self._arrays and self._given.ndim > 1
-            found = self._normaliser_of_rows() if own else self._sums()
-            self.__dict__["_cached_normaliser"] = found
+        own = "logits" in self._arrays and self._given.ndim > 1
+        build = self._normaliser_of_rows if own else self._sums
+        found: Normaliser = self._kept("normaliser", build)
         return found
 
     def _sums(self) -> Normaliser:
@@ -148,24 +149,24 @@ class Categorical(Distribution):
 
     def _log_weights(self) -> Array:
         """Normalised log weights of the parameter's own shape; kept."""
-        found = self.__dict__.get("_cached_log_weights")
-        if found is None:
-            weights = self._weights()
-            if self._given.size <= _WIDE_ELEMENTS:
-                found = weights.log()
-            else:
-                found = self._backend.xp.empty(self._given.shape, self._dtype)
-                for rows in self._row_blocks():
-                    found[rows] = weights.log(rows)
-            found = self.__dict__["_cached_log_weights"] = read_only(found)
-        return found
+        return self._kept("log_weights", self._new_log_weights)
+
+    def _new_log_weights(self) -> Array:
+        weights = self._weights()
+        if self._given.size <= _WIDE_ELEMENTS:
+            return read_only(weights.log())
+        found = self._backend.xp.empty(self._given.shape, self._dtype)
+        for rows in self._row_blocks():
+            found[rows] = weights.log(rows)
+        return read_only(found)
 
     def _row_blocks(self) -> list[Any]:
         """Keys that cut the parameter along its first axis, if it has rows."""
         given = self._given
         if given.ndim == 1:
             return [slice(None)]
-        step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(given.shape[1:])))
+        elements = _BLOCK_ELEMENTS[self._backend.type]
+        step = max(1, elements // max(1, math.prod(given.shape[1:])))
         return [slice(i, i + step) for i in range(0, len(given), step)]
 
     def _wide_weights(self) -> Array:
@@ -212,14 +213,14 @@ class Categorical(Distribution):
 
     def _lookup_table(self, dtype: np.dtype[Any]) -> Array:
         """The log probabilities between two −∞ [K + 2]; kept."""
-        tables = self.__dict__.setdefault("_cached_lookup", {})
-        found = tables.get(dtype)
-        if found is None:
+
+        def build() -> Array:
             found = self._backend.xp.full(self.num_events + 2, -np.inf, dtype)
             with np.errstate(over="ignore"):
                 found[1:-1] = self._log_weights().reshape(-1)
-            tables[dtype] = found
-        return found
+            return found
+
+        return self._kept(f"lookup_{dtype}", build)
 
     def _full(self, array: Array) -> Array:
         """An array [..., K] against the whole batch, as a view."""
@@ -261,7 +262,7 @@ class Categorical(Distribution):
     def _cdf(self, value: Array) -> Array:
         xp = self._backend.xp
         below = xp.cumsum(self._full(self._wide_weights()), axis=-1, dtype=np.float64)
-        shape = xp.broadcast_shapes(value.shape, self._batch_shape)
+        shape = np.broadcast_shapes(value.shape, self._batch_shape)
         index = xp.clip(xp.floor(xp.nan_to_num(value)), -1, self.num_events - 1)
         index = xp.broadcast_to(index.astype(np.int64), shape)
         below = xp.broadcast_to(below, (*shape, self.num_events))

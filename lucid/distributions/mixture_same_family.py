@@ -306,13 +306,12 @@ class MixtureSameFamily(MixtureFormulas):
         index, log_probs = self._by_rows(value, shape, block, (np.int64, wide))
         return index, log_probs
 
-    def _density(self) -> Components | None:
-        found = self.__dict__.get("_cached_density")
-        if found is None and (layout := self._components._layout()):
-            weights = self._mixture._weights()
-            found = layout.mixture(self._backend, self._batch_shape, weights)
-            self.__dict__["_cached_density"] = found
-        return found
+    def _new_density(self) -> Components | None:
+        layout = self._components._layout()
+        if layout is None:
+            return None
+        weights = self._mixture._weights()
+        return layout.mixture(self._backend, self._batch_shape, weights)
 
     def _sample(
         self, sample_shape: Shape, generator: Generator | None

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from lucid import backends
 from lucid._tensor import Tensor
 from lucid.backends.protocol import Array, Bits, Components, Family
 from lucid.distributions import _draws, constraints
@@ -68,7 +69,7 @@ class MultivariateNormal(FamilyDistribution):
         Distribution.__init__(self, backend, dtype, batch_shape, (size,))
         if validating(validate_args):
             check_parameters(self._name, backend, arrays, self.arg_constraints)
-        with np.errstate(all="ignore"):
+        with backends.scope(backend):
             factor = self._factor(backend.fn, matrix)
         self._arrays = arrays | {"scale_tril": read_only(factor)}
 
@@ -100,21 +101,24 @@ class MultivariateNormal(FamilyDistribution):
     @property
     def scale_tril(self) -> Tensor:
         """L, of shape batch_shape + (D, D)."""
-        return self._matrix(self._arrays["scale_tril"])
+        with self._range("scale_tril"):
+            return self._matrix(self._arrays["scale_tril"])
 
     @property
     def covariance_matrix(self) -> Tensor:
         """Σ, of shape batch_shape + (D, D)."""
-        return self._matrix(self._covariance_blocks()[..., 0, :, :])
+        with self._range("covariance_matrix"):
+            return self._matrix(self._covariance_blocks()[..., 0, :, :])
 
     @property
     def precision_matrix(self) -> Tensor:
         """Σ⁻¹, of shape batch_shape + (D, D)."""
-        if self._given == "precision_matrix":
-            return self._matrix(self._arrays[self._given])
-        factor = self._arrays["scale_tril"].astype(np.float64)
-        inverse = _lower_inverse(self._backend.fn, factor)
-        return self._matrix(inverse.swapaxes(-2, -1) @ inverse)
+        with self._range("precision_matrix"):
+            if self._given == "precision_matrix":
+                return self._matrix(self._arrays[self._given])
+            factor = self._arrays["scale_tril"].astype(np.float64)
+            inverse = _lower_inverse(self._backend.fn, factor)
+            return self._matrix(inverse.swapaxes(-2, -1) @ inverse)
 
     def _matrix(self, array: Array) -> Tensor:
         return Tensor._wrap(self._broadcast(array.astype(self._dtype, copy=False), 2))

@@ -156,10 +156,6 @@ static void special(const double* x, double* stirling, double* half_ratio,
   half_ratio32[i] = lucid::log_gamma_half_ratio(float(x[i]));
 }
 ENROLL(special);
-static void gather(const float* table, const long long* value, float* out, long long K) {
-  out[threadIdx.x] = lucid::categorical_gather(table, value[threadIdx.x], K);
-}
-ENROLL(gather);
 static void halves(const unsigned short* bits, float* values) {
   values[threadIdx.x] = reinterpret_cast<const lucid::Half*>(bits)[threadIdx.x];
 }

@@ -287,21 +287,38 @@ def test_the_most_probable_component(backend, random, sets, event):
     agree(log_posterior, expected_log)
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint64", "float32"])
+@pytest.mark.parametrize("kind", ["int8", "uint64", "float16", "float32", "float64"])
 def test_what_is_looked_up(backend, kind):
-    table = np.array([-np.inf, 1.0, 2.0, 3.0, -np.inf], F32)
+    table = np.array([-8.0, 1.0, 2.0, 3.0, 9.0], F32)
     value = np.array([[0, 2, 3], [1, 100, 5]], kind)
+    if kind == "int8":
+        value[1, 1:] = -1, -128
     if kind == "uint64":
         value[1, 1:] = 2**63, 2**64 - 1
-    if kind == "float32":
-        value[1, 1:] = np.nan, 0.5
-    out = np.empty(value.shape, F32)
-    with np.errstate(invalid="ignore"):  # a GPU says nothing of a NaN made an integer
-        found = backend.lookup(table, value)
-        assert backend.lookup(table, value, out) is out
+    if kind.startswith("float"):
+        value = np.append(value, [[np.nan, 0.5, 2.5], [-1, -0.5, -np.inf]], axis=0)
+    expected = CPU.lookup(table, value)
+    found = backend.lookup(table, value)
     assert found.dtype == F32
-    np.testing.assert_array_equal(found, CPU.lookup(table, value))
-    np.testing.assert_array_equal(out, found)
+    np.testing.assert_array_equal(found, expected)
+    out = np.empty(value.shape, F32)
+    assert backend.lookup(table, value[::-1], out) is out
+    np.testing.assert_array_equal(out, expected[::-1])
+    assert len(backend._device.launches) == 2
+    backend.lookup(table, value[:0])
+    assert len(backend._device.launches) == 2
+
+
+def test_values_of_few_categoricals_are_shared_out(backend, random):
+    """Several blocks score the many values of one row of logits."""
+    logits = random.normal(size=(2, 9)).astype(F32)
+    value = random.integers(-1, 10, (1000, 2))
+    found = backend.categorical_log_prob(logits, value, F32)
+    agree(found, CPU.categorical_log_prob(logits, value, F32))
+    (launch,) = backend._device.launches
+    assert launch.grid == (1, 112)  # not fewer values than logits each
+    backend.categorical_log_prob(logits, value[:9], F32)
+    assert backend._device.launches[-1].grid == (1, 1)
 
 
 @pytest.mark.parametrize(("sets", "event"), [(1, 5), (3, 5), (1, 37)])

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
 
 from lucid.backends.cupy import categorical, draws, kernels, mixture, structs
-from lucid.backends.cupy.device import CudaDevice
+from lucid.backends.cupy.device import CudaDevice, Kept
 from lucid.backends.cupy.launch import readable
 from lucid.backends.cupy.staging import Pipeline, Results, Work
-from lucid.backends.protocol import Array, Components, FamilyType
+from lucid.backends.protocol import Array, Backend, Components, FamilyType
 
 
 class CupyBackend:
     """The fused operations on CUDA device `index`; see lucid.backends.protocol.Backend.
 
     Work is put on CuPy's current stream and not waited for. What is kept from one call
-    to the next is waited for by whichever stream uses it. A call can be captured in a
-    graph once the same call was made, and finished, before the capture; its temporaries
-    are CuPy's, so capture with CuPy's memory pool held.
+    to the next is waited for by whichever stream uses it. What is let go of, also with
+    a distribution, while another stream than its own still reads it may be written
+    over, as CuPy's own arrays may. A call can be captured in a graph once the same call
+    was made, and finished, before the capture; its temporaries are CuPy's, so capture
+    with CuPy's memory pool held.
     """
 
     type = "cuda"
@@ -54,10 +56,31 @@ class CupyBackend:
                 return value
             return value.astype(value.dtype if dtype is None else dtype, copy=True)
 
+    def copy_of(self, array: Array, source: Backend, dtype: Any = None) -> Array:
+        """A copy on this device, from the host's memory or straight from another GPU's.
+
+        In its turn on both devices' current streams.
+        """
+        if not isinstance(source, CupyBackend):
+            return self.asarray(array, dtype)
+        copied = self._device.copy_from(source._device, array)
+        return self.asarray(copied, dtype)
+
     def to_numpy(self, array: Array) -> Array:
         """A copy in the host's memory."""
         with self._device.current():
             return self._device.to_numpy(array)
+
+    def kept(self, store: dict[str, Any], key: str, build: Callable[[], Any]) -> Any:
+        """What `build` made, kept in `store`; ready on whatever stream asks for it."""
+        with self._device.current():
+            found = store.get(key)
+            if found is None:
+                if self._device.capturing():
+                    return build()
+                made = Kept(build(), self._device.record())
+                found = store.setdefault(key, made)
+            return self._device.ready(found)
 
     def map_blocks(
         self, work: Work, blocks: Iterable[Array], dtype: Any

@@ -57,7 +57,7 @@ def _one_pass(
     )
     blocks = min(ceil_divide(batch, 256 // lanes), MOST_BLOCKS)
     # Few rows of logits leave most of the device idle: several blocks then share the
-    # values of one, and each sums it anew, for as many values at least as it has logits.
+    # values of one, each at least as many as the logits, which it sums anew.
     wanted = ceil_divide(4 * device.multiprocessors, blocks)
     parts = min(wanted, ceil_divide(samples, max(count, lanes)), MOST_BLOCKS_YZ)
     arguments = (logits, value, out, *int64(samples, batch, count))

@@ -155,6 +155,19 @@ class CudaDevice:
         """Put a copy to page-locked memory on the current stream."""
         source.get(out=target, blocking=False)
 
+    def copy_from(self, other: CudaDevice, array: Array) -> Array:
+        """A copy of another device's array, in its turn on both current streams."""
+        with other.current():
+            dense = other.xp.ascontiguousarray(array)
+            made = other.record()
+        with self.current():
+            self.wait(made)
+            copied = dense.copy()  # to the current device
+            read = self.record()
+        with other.current():
+            other.wait(read)  # what is let go of there is written over no sooner
+        return copied
+
     def release_memory(self) -> None:
         """Give back to the system what CuPy's pools keep unused."""
         with self.current():

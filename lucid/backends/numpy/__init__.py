@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid.backends.numpy import engine
 from lucid.backends.numpy.functions import Functions
-from lucid.backends.protocol import Array, Components, FamilyType
+from lucid.backends.protocol import Array, Backend, Components, FamilyType
 
 
 class NumpyBackend:
@@ -24,9 +24,19 @@ class NumpyBackend:
         """A NumPy array; `copy` as in NumPy."""
         return np.asarray(value, dtype=dtype, copy=copy)
 
+    def copy_of(self, array: Array, source: Backend, dtype: Any = None) -> Array:
+        """A copy in the host's memory."""
+        return np.asarray(source.to_numpy(array), dtype=dtype)
+
     def to_numpy(self, array: Array) -> Array:
         """The array itself."""
         return array
+
+    def kept(self, store: dict[str, Any], key: str, build: Callable[[], Any]) -> Any:
+        """What `build` made, kept in `store`."""
+        if key not in store:
+            store.setdefault(key, build())
+        return store[key]
 
     def map_blocks(
         self,
