@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ class Ended:
 
 def run(command: Sequence[str], seconds: float, **options: Any) -> Ended:
     """Run a command; when its time is up it gets Ctrl-C, then it is killed."""
-    child = subprocess.Popen(command, text=True, start_new_session=True, **options)
+    with _heeding_interrupts():
+        child = subprocess.Popen(command, text=True, start_new_session=True, **options)
     try:
         output, _ = child.communicate(timeout=max(seconds, 0.0))
         return Ended(child.returncode, output or "")
@@ -40,6 +41,19 @@ def run(command: Sequence[str], seconds: float, **options: Any) -> Ended:
         # The session is its own: what it started and left behind ends, too.
         _send(child, signal.SIGKILL)
         child.wait()
+
+
+@contextlib.contextmanager
+def _heeding_interrupts() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and what it starts would, too."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a child inherits none
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _send(child: subprocess.Popen[str], number: int) -> None:

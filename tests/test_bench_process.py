@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as entry
+from bench import child
 
 HOUSE = Path(__file__).resolve().parent.parent
 # One cell, in an instant.
@@ -50,6 +51,17 @@ def test_a_signal_leaves_the_older_file(
     assert "Traceback" not in rest
     assert path.read_text(encoding="utf-8") == "older"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_child_heeds_interrupts_where_its_parent_ignores_them() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        waiting = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print(3)"
+        ended = child.run([sys.executable, "-c", waiting], 2, stdout=subprocess.PIPE)
+        assert ended == child.Ended(None, "3\n")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_files_are_written_whoever_reads_the_table(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -29,9 +30,17 @@ def ending() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         numbers.append(signal.SIGINT)  # else it is ignored, or the caller's
     before = {number: signal.signal(number, _raise) for number in numbers}
+    told = sys.unraisablehook
+
+    def tell(ignored: Any) -> None:
+        if ignored.exc_value is not _raised:
+            told(ignored)
+
+    sys.unraisablehook = tell
     try:
         yield
     finally:
+        sys.unraisablehook = told
         for number, handler in before.items():
             signal.signal(number, handler)
         _forget()
@@ -40,7 +49,7 @@ def ending() -> Iterator[None]:
 def raise_again(block: Any) -> None:
     """Raise what a signal raised before; a watcher of rows.
 
-    A library's callback, as LLVM calls it, only prints an exception that falls into it.
+    One that falls into a library's callback, as LLVM has them, goes no further.
     """
     if _raised is not None:
         raise _raised
