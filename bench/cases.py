@@ -68,9 +68,10 @@ def cases(small: bool = False) -> Iterator[Callable[[], Case]]:
             yield partial(
                 _shared, backend, Normal, size(500_000), size(256), event, dtype
             )
-    for rows, count in ((4_000_000, 4096), (1_000_000, 65_536)):
+    apart = ((4_000_000, 4096, 1), (1_000_000, 65_536, 1))
+    for rows, count, event in (*apart, (4_000_000, 4096, 2), (4_000_000, 4096, 3)):
         for spread in (3, 10, 30):
-            yield partial(_apart, backend, size(rows), size(count), spread)
+            yield partial(_apart, backend, size(rows), size(count), event, spread)
     for family in OTHERS:
         yield partial(
             _shared, backend, family, size(1_000_000), size(1024), 1, "float32"
@@ -168,16 +169,16 @@ def _shared(
     )
 
 
-def _apart(backend: Backend, rows: int, count: int, spread: int) -> Case:
+def _apart(backend: Backend, rows: int, count: int, event: int, spread: int) -> Case:
     """Rows of a mixture whose means spread: far components need not be looked at."""
     random = np.random.default_rng(6)
-    loc = spread * random.standard_normal((1, count, 1))
-    scale = random.uniform(0.5, 2.0, (1, count, 1))
+    loc = spread * random.standard_normal((1, count, event))
+    scale = random.uniform(0.5, 2.0, (1, count, event))
     given = (backend.asarray(loc.astype("f4")), backend.asarray(scale.astype("f4")))
     weights = Weights.normalised(backend.asarray(np.full((1, count), -math.log(count))))
     components = Components(Normal, given, weights, 1)
-    value = spread * random.standard_normal((rows, 1, 1), dtype="float32")
-    value += random.standard_normal((rows, 1, 1), dtype="float32")
+    value = spread * random.standard_normal((rows, 1, event), dtype="float32")
+    value += random.standard_normal((rows, 1, event), dtype="float32")
     on_device, kind = backend.asarray(value), np.dtype("float32")
     out = backend.xp.empty((rows, 1), kind)
     # So few rows for a check would not be sorted.
@@ -188,11 +189,11 @@ def _apart(backend: Backend, rows: int, count: int, spread: int) -> Case:
             backend.mixture_log_prob(components, on_device, kind, out)
 
     return Case(
-        f"mixture Normal float32 N={rows} K={count} spread={spread}",
+        f"mixture Normal float32 N={rows} K={count} D={event} spread={spread}",
         call,
         float(rows) * count,
         "pairs_per_second",
-        {BYTES: 8.0 * rows},
+        {BYTES: 4.0 * (event + 1) * rows},
     )
 
 

@@ -42,17 +42,21 @@ def calls(backend: Backend) -> Iterator[Callable[[], Any]]:
 def _large_mixtures(backend: Backend) -> Iterator[Callable[[], Any]]:
     for family in (Normal, *OTHERS):
         for dtype in ("float32", "float64") if family is Normal else ("float32",):
-            for chosen in _choices(structs.of(family), dtype):
+            for chosen in choices(structs.of(family), dtype):
                 count = 5 if chosen.kernel == "small" else _COUNT
                 yield _forced(backend, family, dtype, count, 1, chosen)
     for event in (2, 3):
-        for chosen in _choices(structs.of(Normal), "float32", event):
+        for chosen in choices(structs.of(Normal), "float32", event):
             yield _forced(backend, Normal, "float32", _COUNT, event, chosen)
 
 
-def _choices(family: Struct, dtype: str, event: int = 1) -> Iterator[Choice]:
+def choices(family: Struct, dtype: str, event: int = 1) -> Iterator[Choice]:
     """Those that large jobs have."""
-    rows = kernels.compiled_rows(family, dtype, event)[0]
+    compiled = kernels.compiled_rows(family, dtype, event)
+    if not compiled:
+        yield Choice("diagonal")
+        return
+    rows = compiled[0]
     yield Choice("lazy", rows)
     yield Choice("fixed", rows)
     if event == 1 and family.cheap:
@@ -61,6 +65,7 @@ def _choices(family: Struct, dtype: str, event: int = 1) -> Iterator[Choice]:
             yield Choice("fixed", rows, polynomials=kernels.POLYNOMIALS[-1])
     if event == 1 and family.quadratic:
         yield Choice("fixed", rows, ordered=True)
+    if family.quadratic:
         yield Choice("cells", rows)
 
 

@@ -115,16 +115,17 @@ def hot_kernels() -> list[Hot]:
     return [
         pair("fixed shift", fixed("float32", 1, 8), 4.3),
         pair("fixed shift, polynomials", fixed("float32", 1, 8, 2), 6.1, 7 / 9),
-        pair("cells", cells("float32", 8), 4.3),
-        pair("cells, polynomials", cells("float32", 8, 2), 6.1, 7 / 9),
+        pair("cells", cells("float32", 1, 8), 4.3),
+        pair("cells, polynomials", cells("float32", 1, 8, 2), 6.1, 7 / 9),
         pair("lazy rescale", lazy("float32", 1, 8), 7.1),
         pair("Laplace, polynomials", laplace, 6.4, 7 / 9),
         pair("fixed shift, D = 2", fixed("float32", 2, 8), 9.1, event=2),
+        pair("cells, D = 2", cells("float32", 2, 8), 9.1, event=2),
         pair("lazy rescale, D = 2", lazy("float32", 2, 8), 10.5, event=2),
         Hot(
             "fixed shift", fixed("float64", 1, 2), "pair", "DFMA", 8, 23.5, row_bytes=16
         ),
-        Hot("cells", cells("float64", 2), "pair", "DFMA", 8, 23.5, row_bytes=16),
+        Hot("cells", cells("float64", 1, 2), "pair", "DFMA", 8, 23.5, row_bytes=16),
         Hot(
             "lazy rescale", lazy("float64", 1, 2), "pair", "DFMA", 12, 33, row_bytes=16
         ),

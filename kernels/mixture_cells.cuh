@@ -26,11 +26,11 @@ struct CellRows {
   __device__ Index operator()(int r) const { return at(r * kMixtureThreads + threadIdx.x); }
 };
 
-template <class Family, typename T, int ROWS, int POLYNOMIALS>
+template <class Family, typename T, int D, int ROWS, int POLYNOMIALS>
 __device__ void mixture_cells(const Mixture<Family, T>& mixture, const Shift<T>* shifts,
                               const int* offsets, const int* components, Index cells,
                               const int* counts, const int* starts, const int* rows, T* out) {
-  __shared__ FixedBlock<Family, T, 1, ROWS> block;
+  __shared__ FixedBlock<Family, T, D, ROWS> block;
   __shared__ int found;
   const int first = blockIdx.x * (ROWS * kMixtureThreads);
   if (first >= starts[cells]) return;
@@ -46,7 +46,7 @@ __device__ void mixture_cells(const Mixture<Family, T>& mixture, const Shift<T>*
 
 }  // namespace lucid
 
-#define LUCID_MIXTURE_CELLS(NAME, FAMILY, T, ROWS, POLYNOMIALS)                             \
+#define LUCID_MIXTURE_CELLS(NAME, FAMILY, T, D, ROWS, POLYNOMIALS)                          \
   extern "C" __global__ void __launch_bounds__(lucid::kMixtureThreads,                      \
                                                lucid::kFixedBlocks<lucid::FAMILY<T>, T>)    \
       NAME(const T* values, const T* factors, const T* constants, const T* shifts,          \
@@ -55,7 +55,7 @@ __device__ void mixture_cells(const Mixture<Family, T>& mixture, const Shift<T>*
     using Family = lucid::FAMILY<T>;                                                        \
     const auto* packed = reinterpret_cast<const Family::Factors*>(factors);                 \
     const auto* known = reinterpret_cast<const lucid::Shift<T>*>(shifts);                   \
-    lucid::mixture_cells<Family, T, ROWS, POLYNOMIALS>(                                     \
-        {values, packed, constants, S, 1, K, 1}, known, offsets, components, cells, counts, \
+    lucid::mixture_cells<Family, T, D, ROWS, POLYNOMIALS>(                                  \
+        {values, packed, constants, S, 1, K, D}, known, offsets, components, cells, counts, \
         starts, rows, out);                                                                 \
   }

@@ -66,12 +66,13 @@ def of_family(family: Struct, parameters: int) -> Iterator[Spec]:
                 yield kernels.mixture_small(family, dtype, count)
         if family.quadratic:
             yield kernels.mixture_order(family, dtype)
-            yield kernels.cell_windows(family, dtype)
-            for r in dict.fromkeys(kernels.compiled_rows(family, dtype, 1)):
-                yield from (
-                    kernels.mixture_cells(family, dtype, r, p)
-                    for p in polynomials(family, dtype, 1)
-                )
+            for event in kernels.MOST_CELLS:
+                yield kernels.cell_windows(family, dtype, event)
+                for r in dict.fromkeys(kernels.compiled_rows(family, dtype, event)):
+                    yield from (
+                        kernels.mixture_cells(family, dtype, event, r, p)
+                        for p in polynomials(family, dtype, event)
+                    )
         yield kernels.mixture_diagonal(family, dtype)
         yield kernels.mixture_merge(family, dtype)
         yield kernels.mixture_mode(family, dtype)
@@ -89,8 +90,9 @@ def of_none() -> Iterator[Spec]:
         yield kernels.mvn_mixture(dtype)
         yield kernels.mvn_merge(dtype)
         yield kernels.mixture_shift(dtype)
-        yield kernels.cell_count(dtype)
-        yield kernels.cell_sort(dtype)
+        for event in kernels.MOST_CELLS:
+            yield kernels.cell_count(dtype, event)
+            yield kernels.cell_sort(dtype, event)
         yield kernels.mvn_mode(dtype)
         yield from (kernels.categorical_gather(dtype, value) for value in VALUES)
         yield kernels.mvn_draw(dtype, dtype)

@@ -6,6 +6,7 @@ components in long doubles; the bound is that of tests/bounds.py.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,17 @@ from tests.bounds import bounded
 from tests.corpus import PROMISE, unit
 
 DTYPES = ("float32", "float64")
+# Sizes of events, and into how many cells each of their dimensions is cut here.
+EVENTS = {1: 20, 2: 5, 3: 3}
 NORMAL = structs.named("Normal")
 # Bits that all components outside a window may take off a row's sum.
 LOST = {"float32": -28, "float64": -57}
-FORCED = {"float32": {"polynomials": 2}, "float64": {"polynomials": 0}}
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 Law = tuple[Any, Any, Any]
+
+
+def polynomials(dtype: str) -> int:
+    return kernels.POLYNOMIALS[-1] if dtype == "float32" else 0
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +44,17 @@ def device(folder: Path) -> Iterator[HostDevice]:
         kernels.mixture_order(NORMAL, "float32"),
     ]
     for dtype in DTYPES:
-        rows = kernels.compiled_rows(NORMAL, dtype, 1)
-        polynomials = FORCED[dtype]["polynomials"]
-        specs += [
-            kernels.prepare(NORMAL, dtype, dtype),
-            kernels.mixture_shift(dtype),
-            kernels.cell_windows(NORMAL, dtype),
-            kernels.cell_count(dtype),
-            kernels.cell_sort(dtype),
-            *(kernels.mixture_cells(NORMAL, dtype, r, polynomials) for r in rows),
-        ]
+        specs += [kernels.prepare(NORMAL, dtype, dtype), kernels.mixture_shift(dtype)]
+        for event in EVENTS:
+            specs += [
+                kernels.cell_windows(NORMAL, dtype, event),
+                kernels.cell_count(dtype, event),
+                kernels.cell_sort(dtype, event),
+                *(
+                    kernels.mixture_cells(NORMAL, dtype, event, r, polynomials(dtype))
+                    for r in kernels.compiled_rows(NORMAL, dtype, event)
+                ),
+            ]
     device = HostDevice(units(specs), folder)
     yield device
     device.close()
@@ -56,19 +63,19 @@ def device(folder: Path) -> Iterator[HostDevice]:
 @pytest.fixture(autouse=True)
 def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a block of each does not take the host long."""
-    monkeypatch.setattr(cells, "cells_of", lambda count: 20)
+    monkeypatch.setattr(cells, "cells_of", lambda count, event: EVENTS[event])
 
 
-def law(kind: str, count: int = 300, seed: int = 1) -> Law:
-    """loc, scale and normalised log weights, as float64 of float32's values."""
-    random = np.random.default_rng(seed)
-    loc = 30 * random.normal(size=count)
-    scale = random.uniform(0.5, 2, count)
+def law(kind: str, event: int = 1, count: int = 300) -> Law:
+    """loc, scale [K, D] and normalised log weights, as float64 of float32's values."""
+    random = np.random.default_rng(1)
+    loc = 30 * random.normal(size=(count, event))
+    scale = random.uniform(0.5, 2, (count, event))
     logs = random.normal(size=count)
     if kind == "near":
         loc /= 100
     elif kind == "wide and narrow":
-        scale = 10 ** random.uniform(-3, 2, count)
+        scale = 10 ** random.uniform(-3, 2, (count, event))
     elif kind == "one giant":
         scale[17] = 1e6
     elif kind == "heavy giant":
@@ -76,13 +83,13 @@ def law(kind: str, count: int = 300, seed: int = 1) -> Law:
     elif kind == "offset":
         loc += 1e6
     elif kind == "duplicates":
-        loc, scale = np.repeat(loc[::30], 30), np.repeat(scale[::30], 30)
+        loc, scale = (np.repeat(a[::30], 30, axis=0) for a in (loc, scale))
     elif kind == "one outlier":
         loc[5] = 1e7
     elif kind == "tiny weights":
         logs = random.uniform(-60, 0, count)
     elif kind == "gaps":
-        loc, scale = 1e3 * np.round(loc / 10), np.full(count, 0.01)
+        loc, scale = 1e3 * np.round(loc / 10), np.full((count, event), 0.01)
     elif kind == "dead":
         logs[::3] = -np.inf
         loc[::6], scale[::6] = np.nan, np.nan
@@ -95,13 +102,18 @@ KINDS = (
     *("spread", "near", "wide and narrow", "one giant", "heavy giant", "offset"),
     *("duplicates", "one outlier", "tiny weights", "gaps", "dead"),
 )
-kinds = pytest.mark.parametrize("kind", KINDS)
+IN_SPACE = ("spread", "wide and narrow", "tiny weights", "dead")
+kinds = pytest.mark.parametrize(
+    ("kind", "event"),
+    [(kind, 1) for kind in KINDS]
+    + [(kind, event) for kind in IN_SPACE for event in (2, 3)],
+)
 
 
 def components(given: Law, dtype: str) -> Components:
     loc, scale, logs = (array.astype(dtype) for array in given)
-    parameters = (loc[None, :, None], scale[None, :, None])
-    return Components(Normal, parameters, Weights.normalised(logs[None]), 1)
+    weights = Weights.normalised(logs[None])
+    return Components(Normal, (loc[None], scale[None]), weights, 1)
 
 
 def found_cells(device: HostDevice, given: Law, dtype: str) -> tuple[Any, Any]:
@@ -116,41 +128,55 @@ def alive(given: Law) -> Law:
     """Without components of weight 0, in the order of their loc."""
     loc, scale, logs = given
     kept = np.flatnonzero(logs > -np.inf)
-    kept = kept[np.argsort(loc[kept], kind="stable")]
+    kept = kept[np.argsort(loc[kept, 0], kind="stable")]
     return loc[kept], scale[kept], logs[kept]
 
 
 def log_terms(given: Law, x: Any) -> Any:
     """log w_k p(x | θ_k), rows by components, as long doubles."""
     loc, scale, logs = (array.astype(np.longdouble) for array in alive(given))
-    z = (x.astype(np.longdouble)[:, None] - loc) / scale
     half_log = np.log(2 * np.pi * np.ones(1, np.longdouble)) / 2
-    return logs - np.log(scale) - half_log - z * z / 2
+    terms = logs - np.log(scale).sum(axis=1) - half_log * loc.shape[1]
+    for d in range(loc.shape[1]):
+        z = (x[:, d, None].astype(np.longdouble) - loc[:, d]) / scale[:, d]
+        terms = terms - z * z / 2
+    return terms
 
 
 def rows_of(given: Law, borders: Any, size: int, dtype: str) -> Any:
     """Values near components, at the cells' edges on both sides, and far away."""
     loc, scale, _ = alive(given)
     random = np.random.default_rng(3)
-    k = random.integers(len(loc), size=size)
-    near = loc[k] + scale[k] * random.uniform(-6, 6, size)
-    wide = random.uniform(borders[0], borders[-1], size // 4)
-    edges = [borders, np.nextafter(borders, -np.inf), np.nextafter(borders, np.inf)]
-    far = np.array([-3e4, 1e9, -1e9])
-    return random.permutation(np.concatenate([near, wide, *edges, far]).astype(dtype))
+    event = loc.shape[1]
+
+    def near(size: int) -> Any:
+        k = random.integers(len(loc), size=size)
+        return loc[k] + scale[k] * random.uniform(-6, 6, (size, event))
+
+    wide = random.uniform(borders[:, 0], borders[:, -1], (size // 4, event))
+    parts = [near(size), wide]
+    for d, own in enumerate(borders):
+        on = np.concatenate(
+            [own, np.nextafter(own, -np.inf), np.nextafter(own, np.inf)]
+        )
+        edges = near(len(on))
+        edges[:, d] = on
+        parts.append(edges)
+    parts.append(np.tile([[-3e4], [1e9], [-1e9]], event))
+    return random.permutation(np.concatenate(parts)).astype(dtype)
 
 
 def scored(device: HostDevice, mixed: Components, x: Any, rows: int = 1) -> Any:
-    dtype = x.dtype.name
-    with choice.force(kernel="cells", rows=rows, **FORCED[dtype]):
+    fields = {"rows": rows, "polynomials": polynomials(x.dtype.name)}
+    with choice.force(kernel="cells", **fields):
         backend = CupyBackend(device=device)
-        return backend.mixture_log_prob(mixed, x[:, None, None], x.dtype)[:, 0]
+        return backend.mixture_log_prob(mixed, x[:, None], x.dtype)[:, 0]
 
 
 def error(found: Any, given: Law, x: Any) -> Any:
     """|ŷ − y| in u·B."""
     loc, scale, logs = alive(given)
-    _, bound = bounded("Normal", {"loc": loc, "scale": scale}, x, logs)
+    _, bound = bounded("Normal", {"loc": loc, "scale": scale}, x, logs, event=True)
     terms = log_terms(given, x)
     top = terms.max(axis=1)
     y = top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
@@ -159,17 +185,20 @@ def error(found: Any, given: Law, x: Any) -> Any:
 
 @dtypes
 @kinds
-def test_what_a_window_leaves_out_is_nothing(device, kind, dtype):
+def test_what_a_window_leaves_out_is_nothing(device, kind, event, dtype):
     """At the edges of each cell and inside it, against sums over all components."""
-    given = law(kind)
+    given = law(kind, event)
     known, windows = found_cells(device, given, dtype)
     borders = known.borders.astype(np.float64)
     assert (np.diff(borders) >= 0).all()
-    fractions = np.append(np.linspace(0, 1, 9), np.random.default_rng(4).random(8))
-    for cell in range(20):
-        low, high = borders[cell : cell + 2]
-        x = low + fractions * (high - low)
-        terms = log_terms(given, x)
+    random = np.random.default_rng(4)
+    edges = random.choice(np.linspace(0, 1, 9), (10, event))
+    corners = list(itertools.product((0, 1), repeat=event))
+    fractions = np.concatenate([edges, random.random((8, event)), corners])
+    boxes = itertools.product(range(EVENTS[event]), repeat=event)
+    for cell, box in enumerate(boxes):
+        low, high = (borders[range(event), np.add(box, i)] for i in range(2))
+        terms = log_terms(given, low + fractions * (high - low))
         first, last = windows.offsets[cell + 1 : cell + 3]
         window = windows.components[first:last]
         assert (np.diff(window) > 0).all()
@@ -180,17 +209,18 @@ def test_what_a_window_leaves_out_is_nothing(device, kind, dtype):
         assert (outside <= 2.0 ** LOST[dtype] * shares.sum(axis=1)).all()
     assert windows.offsets[:2].tolist() == [0, 0]
     assert windows.offsets[-1] == windows.components.size
+    assert len(known.counts) == EVENTS[event] ** event
 
 
 @dtypes
 @kinds
 @pytest.mark.parametrize("most", [True, False])
-def test_rows_keep_the_promise(device, kind, dtype, most):
-    given = law(kind)
+def test_rows_keep_the_promise(device, kind, event, dtype, most):
+    given = law(kind, event)
     mixed = components(given, dtype)
     known, _ = found_cells(device, given, dtype)
     x = rows_of(given, known.borders.astype(np.float64), 1500, dtype)
-    rows = kernels.compiled_rows(NORMAL, dtype, 1)[0 if most else -1]
+    rows = kernels.compiled_rows(NORMAL, dtype, event)[0 if most else -1]
     assert error(scored(device, mixed, x, rows), given, x).max() <= PROMISE
 
 
@@ -207,17 +237,39 @@ def test_windows_are_narrow_where_components_lie_apart(device):
     assert width("duplicates") < 0.5
 
 
+@pytest.mark.parametrize("event", [2, 3])
+def test_windows_are_narrow_in_several_dimensions(device, monkeypatch, event):
+    monkeypatch.setattr(cells, "cells_of", lambda count, event: 6)
+    known, _ = found_cells(device, law("spread", event), "float32")
+    assert known.width < 0.6
+    # As the mixture's own draws meet it.
+    loc, scale, logs = law("spread", event)
+    random = np.random.default_rng(5)
+    k = random.choice(len(logs), 20_000, p=np.exp(logs) / np.exp(logs).sum())
+    x = loc[k] + scale[k] * random.normal(size=(len(k), event))
+    pairs = zip(known.borders, x.T, strict=True)
+    place = np.array([np.searchsorted(*pair, side="right") for pair in pairs])
+    assert ((place > 0) & (place < 7)).all()
+    met = known.counts[np.ravel_multi_index(tuple(place - 1), (6,) * event)]
+    assert known.width == pytest.approx(met.mean() / len(logs), rel=0.05)
+
+
 @dtypes
-def test_rows_are_sorted_by_cell(device, random, dtype):
-    known, windows = found_cells(device, law("spread"), dtype)
-    x = (40 * random.normal(size=9000)).astype(dtype)
-    x[::50] = np.resize([np.nan, np.inf, -np.inf, 1e9, known.borders[3]], 180)
-    spec = kernels.mixture_cells(NORMAL, dtype, 1)
+@pytest.mark.parametrize("event", EVENTS)
+def test_rows_are_sorted_by_cell(device, random, event, dtype):
+    known, windows = found_cells(device, law("spread", event), dtype)
+    x = (40 * random.normal(size=(9000, event))).astype(dtype)
+    x[::50, -1] = np.resize([np.nan, np.inf, -np.inf, 1e9, known.borders[-1, 3]], 180)
+    spec = kernels.mixture_cells(NORMAL, dtype, event, 1)
     chosen = choice.Choice("cells", rows=1)
     plan = cells.Plan(x.shape, spec, chosen, known, windows)
     counts, starts, rows, blocks = plan.sort(device, x)
-    place = np.searchsorted(known.borders, x, side="right") % known.borders.size
-    place[np.isnan(x)] = 0
+    place, inside = np.zeros(len(x), int), np.ones(len(x), bool)
+    for own, column in zip(known.borders, x.T, strict=True):
+        at = np.searchsorted(own, column, side="right")
+        inside &= (at > 0) & (at < own.size)
+        place = place * EVENTS[event] + at - 1
+    place = np.where(inside, place + 1, 0)
     np.testing.assert_array_equal(counts, np.bincount(place, minlength=counts.size))
     assert (starts % 128 == 0).all()
     assert starts[-1] <= 128 * blocks == rows.size
@@ -227,28 +279,30 @@ def test_rows_are_sorted_by_cell(device, random, dtype):
         inside = rows[first : first + count]
         assert (place[inside] == cell).all()
         every += inside.tolist()
-    assert sorted(every) == list(range(x.size))
+    assert sorted(every) == list(range(len(x)))
 
 
 @dtypes
-def test_special_rows_and_their_neighbours(device, dtype):
+@pytest.mark.parametrize("event", EVENTS)
+def test_special_rows_and_their_neighbours(device, event, dtype):
     """NaN and ±∞ are handled alone; a row's bits do not depend on the others."""
-    given = law("spread")
+    given = law("spread", event)
     mixed = components(given, dtype)
     known, _ = found_cells(device, given, dtype)
     x = rows_of(given, known.borders.astype(np.float64), 1200, dtype)
     clean = scored(device, mixed, x)
-    for rows in kernels.compiled_rows(NORMAL, dtype, 1):
+    for rows in kernels.compiled_rows(NORMAL, dtype, event):
         np.testing.assert_array_equal(
             scored(device, mixed, x[100:900], rows), clean[100:900]
         )
     spoiled = x.copy()
-    spoiled[::3] = np.resize([np.nan, np.inf, -np.inf], spoiled[::3].size)
+    special = np.resize([np.nan, np.inf, -np.inf], len(spoiled[::3]))
+    spoiled[::3, -1] = special
     found = scored(device, mixed, spoiled)
     assert np.isnan(found[::9]).all()
     assert (found[3::9] == -np.inf).all()
     assert (found[6::9] == -np.inf).all()
-    rest = np.arange(x.size) % 3 > 0
+    rest = np.arange(len(x)) % 3 > 0
     np.testing.assert_array_equal(found[rest], clean[rest])
     np.testing.assert_array_equal(scored(device, mixed, x[::-1].copy())[::-1], clean)
 
@@ -256,35 +310,35 @@ def test_special_rows_and_their_neighbours(device, dtype):
 def test_many_rows_are_sorted_a_part_at_a_time(device, monkeypatch):
     given = law("spread")
     mixed = components(given, "float32")
-    x = rows_of(given, np.linspace(-90, 90, 3), 1000, "float32")
+    x = rows_of(given, np.linspace(-90, 90, 3)[None], 1000, "float32")
     clean = scored(device, mixed, x)
     monkeypatch.setattr(cells, "MOST_ROWS", 300)
     device.launches.clear()
     np.testing.assert_array_equal(scored(device, mixed, x), clean)
     names = [launch.name for launch in device.launches]
-    assert len(names) == 3 * -(-x.size // 300)
+    assert len(names) == 3 * -(-len(x) // 300)
 
 
 @pytest.mark.parametrize("kind", ["near", "spread"])
 def test_it_is_on_by_itself_where_windows_are_narrow(device, monkeypatch, kind):
     given = law(kind)
     mixed = components(given, "float32")
-    monkeypatch.setattr(choice, "cells_of", lambda count: 2)
+    monkeypatch.setattr(choice, "cells_of", lambda count, event: 2)
     monkeypatch.setattr(choice, "_WORTH_SORTING", 1)
     monkeypatch.setattr(choice, "_WORTH_A_LAUNCH", 1)
     monkeypatch.setattr(choice, "_FEWEST_FOR_CELLS", 300)
     monkeypatch.setattr(device, "multiprocessors", 1)
-    x = rows_of(given, np.zeros(1), 4200, "float32")
+    x = rows_of(given, np.zeros((1, 1)), 4200, "float32")
     backend = CupyBackend(device=device)
     device.launches.clear()
-    found = backend.mixture_log_prob(mixed, x[:, None, None], x.dtype)[:, 0]
+    found = backend.mixture_log_prob(mixed, x[:, None], x.dtype)[:, 0]
     assert error(found, given, x).max() <= PROMISE
     kernel = "fixed" if kind == "near" else "cells"
     name = f"lucid_mixture_{kernel}_normal_float32"
     assert device.launches[-1].name.startswith(name)
     # Prepared once.
     device.launches.clear()
-    again = backend.mixture_log_prob(mixed, x[:, None, None], x.dtype)[:, 0]
+    again = backend.mixture_log_prob(mixed, x[:, None], x.dtype)[:, 0]
     np.testing.assert_array_equal(again, found)
     assert len(device.launches) == (1 if kind == "near" else 3)
 
@@ -298,7 +352,7 @@ def test_nothing_is_read_while_a_stream_is_captured(device, monkeypatch):
     assert not device.launches
     monkeypatch.setattr(device, "captured", False)
     assert cells.width(device, mixed, prepared, kind) < 0.4
-    x = np.linspace(-90, 90, 500, dtype="f4")
+    x = np.linspace(-90, 90, 500, dtype="f4")[:, None]
     expected = scored(device, mixed, x)
     monkeypatch.setattr(device, "captured", True)
     monkeypatch.setattr(

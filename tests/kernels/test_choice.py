@@ -100,11 +100,13 @@ def test_narrow_windows_are_used():
     assert chosen(**large, width=0.6) == Choice("cells", rows=8, polynomials=2)
     assert chosen(**large, width=0.61).kernel == "fixed"
     assert chosen(**large, width=0.3, dtype="float64") == Choice("cells", rows=2)
+    assert chosen(**large, width=0.3, event=2) == Choice("cells", rows=8)
+    assert chosen(**large, width=0.3, event=3) == Choice("cells", rows=4)
 
 
 @pytest.mark.parametrize(
     "given",
-    [{"count": 1023}, {"count": 2**20 + 1}, {"event": 2}, {"family": "Laplace"}],
+    [{"count": 1023}, {"count": 2**20 + 1}, {"event": 4}, {"family": "Laplace"}],
 )
 def test_windows_that_are_not_asked_for(given):
     assert chosen(**{"count": 4096, **given}, width=0.1).kernel != "cells"
@@ -112,7 +114,7 @@ def test_windows_that_are_not_asked_for(given):
 
 def test_blocks_of_one_cell_are_filled():
     """Half a block of each cell stays empty: smaller ones where rows are few."""
-    assert cells_of(4096) == 255
+    assert cells_of(4096, 1) == 255
     filled = 2 * 255 * 128
     assert chosen(samples=8 * filled, count=65536, width=0.1).rows == 8
     few = chosen(samples=8 * filled - 1, count=65536, width=0.1)
@@ -121,9 +123,11 @@ def test_blocks_of_one_cell_are_filled():
 
 
 def test_windows_hold_little_memory():
-    for count in (1024, 2**17, 2**20):
-        assert cells_of(count) * count <= 2**25
-    assert cells_of(2**20) == 32
+    for event in (1, 2, 3):
+        for count in (1024, 2**17, 2**20):
+            assert cells_of(count, event) ** event * count <= 2**25
+    assert [cells_of(1024, event) for event in (1, 2, 3)] == [255, 31, 10]
+    assert [cells_of(2**20, event) for event in (1, 2, 3)] == [32, 5, 3]
 
 
 def test_what_is_forced_is_not_asked_for():

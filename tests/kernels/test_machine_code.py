@@ -70,7 +70,7 @@ def test_a_tile_of_near_components_is_one_loop(polynomials, arch):
 def test_a_pair_under_a_window_costs_no_more(polynomials, arch):
     """What tells windows apart is outside of the loop over a tile."""
     plain = kernels.mixture_fixed(NORMAL, "float32", 1, 8, polynomials)
-    cells = kernels.mixture_cells(NORMAL, "float32", 8, polynomials)
+    cells = kernels.mixture_cells(NORMAL, "float32", 1, 8, polynomials)
     loops = [busiest(spec, arch, "MUFU.EX2") for spec in (plain, cells)]
     for opcode in ("MUFU", "FFMA|FADD|FMUL", "LDS", "BRA", "LDG|LDL|STL"):
         assert loops[0].count(opcode) == loops[1].count(opcode)

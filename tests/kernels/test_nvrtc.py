@@ -55,12 +55,16 @@ def hot() -> list[Spec]:
     for dtype in ("float32", "float64"):
         few_rows = kernels.compiled_rows(NORMAL, dtype, 1)[-1]
         chosen.append(kernels.mixture(NORMAL, dtype, 1, few_rows))
-        chosen += [kernels.cell_count(dtype), kernels.cell_sort(dtype)]
-        chosen += [
-            kernels.mixture_cells(NORMAL, dtype, rows, p)
-            for rows in kernels.compiled_rows(NORMAL, dtype, 1)
-            for p in polynomials(NORMAL, dtype, 1)
-        ]
+        for event in kernels.MOST_CELLS:
+            chosen += [
+                kernels.cell_count(dtype, event),
+                kernels.cell_sort(dtype, event),
+                *(
+                    kernels.mixture_cells(NORMAL, dtype, event, most_rows, p)
+                    for most_rows in kernels.compiled_rows(NORMAL, dtype, event)[:1]
+                    for p in polynomials(NORMAL, dtype, event)
+                ),
+            ]
         for event in EVENT_SIZES:
             for rows in kernels.compiled_rows(NORMAL, dtype, event)[:1]:
                 chosen.append(kernels.mixture(NORMAL, dtype, event, rows))

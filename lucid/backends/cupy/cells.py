@@ -1,6 +1,6 @@
-"""Mixtures of many scalar components: each row under those that matter where it lies.
+"""Mixtures of many components: each row under those that matter where it lies.
 
-The line is cut into cells, by the components alone; a cell's window is what can matter
+Space is cut into cells, by the components alone; a cell's window is what can matter
 anywhere in it: what is left out is 1/16 u of a row's sum, all together. A call counts
 the rows of each cell, puts their numbers together cell by cell, and scores each block
 of them over one window. The host decides nothing on the way, so that a call can be
@@ -36,9 +36,10 @@ _REACH = {"float32": 10.1, "float64": 31.0}
 class Cells:
     """Components that are not dead, by loc: factors, constants, shift; and the borders.
 
-    counts  of the components in each window
-    width   the mean window as a fraction of all components, each cell by the mixture's
-            own mass in it; 1.0 where no window can be used
+    borders  [D, sides] in each dimension, of the cells between them
+    counts   of the components in each window
+    width    the mean window as a fraction of all components, each cell by the mixture's
+             own mass in it; 1.0 where no window can be used
     """
 
     factors: Array
@@ -69,33 +70,35 @@ class Plan:
 
     def launch(self, device: CudaDevice, value: Array, out: Array) -> None:
         """Fill `out` from values."""
-        value, out = value.reshape(-1), out.reshape(-1)
         cells, windows = self.cells, self.windows
-        for first in range(0, value.size, MOST_ROWS):
+        value, out = value.reshape(-1, len(cells.borders)), out.reshape(-1)
+        for first in range(0, len(value), MOST_ROWS):
             part = value[first : first + MOST_ROWS]
             counts, starts, rows, blocks = self.sort(device, part)
             arguments = (
                 part, cells.factors, cells.constants, cells.shifts,
                 windows.offsets, windows.components, *int64(counts.size),
                 counts, starts, rows, out[first : first + MOST_ROWS],
-                *int64(part.size, cells.constants.size),
+                *int64(len(part), cells.constants.size),
             )  # fmt: skip
             device.launch(self.spec, (blocks,), (self.chosen.threads,), arguments)
 
     def sort(self, device: CudaDevice, value: Array) -> tuple[Array, Array, Array, int]:
         """Rows of each cell, where each begins, their numbers; the most blocks."""
         xp, kind, block_rows = device.xp, value.dtype.name, self.chosen.block_rows
-        borders = self.cells.borders
-        counts, taken = (xp.zeros(borders.size, "int32") for _ in range(2))
-        starts = xp.empty(borders.size + 1, "int32")
+        borders, samples = self.cells.borders, len(value)
+        event, sides = borders.shape
+        cells = self.cells.counts.size + 1
+        counts, taken = (xp.zeros(cells, "int32") for _ in range(2))
+        starts = xp.empty(cells + 1, "int32")
         # No cell's last block has to be full.
-        blocks = ceil_divide(value.size, block_rows) + borders.size
+        blocks = ceil_divide(samples, block_rows) + cells
         rows = xp.empty(blocks * block_rows, "int32")
-        inputs = (value, *int64(value.size), borders, *int64(borders.size), counts)
-        grid = (ceil_divide(value.size, kernels.SORT_ROWS),)
-        device.launch(kernels.cell_count(kind), grid, (256,), inputs)
+        inputs = (value, *int64(samples), borders, *int64(sides), counts)
+        grid = (ceil_divide(samples, kernels.SORT_ROWS),)
+        device.launch(kernels.cell_count(kind, event), grid, (256,), inputs)
         arguments = (*inputs, *int64(block_rows), taken, starts, rows)
-        device.launch(kernels.cell_sort(kind), grid, (256,), arguments)
+        device.launch(kernels.cell_sort(kind, event), grid, (256,), arguments)
         return counts, starts, rows, blocks
 
 
@@ -121,7 +124,7 @@ def plan(
     dtype: Any,
     chosen: Choice,
 ) -> Plan:
-    """The launches for values of a shape, all of one scalar mixture."""
+    """The launches for values of a shape, all of one mixture."""
     family = structs.of(components.family)
     cells = _cells(device, components, prepared, dtype)
     windows: Windows = device.kept(
@@ -129,17 +132,20 @@ def plan(
         ("windows", dtype),
         lambda: _windows(device, family, cells, dtype),
     )
-    spec = kernels.mixture_cells(family, dtype.name, chosen.rows, chosen.polynomials)
+    spec = kernels.mixture_cells(
+        family, dtype.name, shape[-1], chosen.rows, chosen.polynomials
+    )
     return Plan(shape, spec, chosen, cells, windows)
 
 
 def _cells(
     device: CudaDevice, components: Components, prepared: Any, dtype: Any
 ) -> Cells:
-    family = structs.of(components.family)
+    family, event = structs.of(components.family), components.parameters[0].shape[2]
 
     def build() -> Cells:
-        return _cut(device, family, prepared.factors, prepared.constants, dtype)
+        factors = prepared.factors.reshape(-1, event, 2)
+        return _cut(device, family, factors, prepared.constants, dtype)
 
     result: Cells = device.kept(components, ("cells", dtype), build)
     return result
@@ -148,36 +154,37 @@ def _cells(
 def _cut(
     device: CudaDevice, family: Struct, factors: Array, constants: Array, dtype: Any
 ) -> Cells:
-    """Cut the line where the components' nodes lie, as many of them in each cell."""
+    """Cut each dimension where the components' nodes lie, as many between any two."""
     xp = device.xp
     alive = constants != -np.inf
-    factors, constants = factors.reshape(-1, 2)[alive], constants[alive]
-    order = xp.argsort(factors[:, 0], kind="stable")
+    factors, constants = factors[alive], constants[alive]
+    order = xp.argsort(factors[:, 0, 0], kind="stable")
     factors = xp.ascontiguousarray(factors[order])
     constants = xp.ascontiguousarray(constants[order])
-    count = int(constants.size)
-    shifts = xp.empty(2, dtype)
+    (count, event), shifts = factors.shape[:2], xp.empty(2, dtype)
     if count == 0:
-        return Cells(factors, constants, shifts, shifts, np.zeros(0, np.int64), 1.0)
+        none = xp.empty((event, 2), dtype)
+        return Cells(factors, constants, shifts, none, np.zeros(0, np.int64), 1.0)
     spec = kernels.mixture_shift(dtype.name)
     device.launch(spec, (1,), (128,), (constants, *int64(1, count), shifts))
 
-    loc = factors[:, 0].astype(np.float64)
-    distance = 1 / xp.maximum(factors[:, 1].astype(np.float64), 1e-290)
+    loc = factors[:, :, 0].astype(np.float64)
+    distance = 1 / xp.maximum(factors[:, :, 1].astype(np.float64), 1e-290)
     nodes = xp.concatenate([loc - _NODE * distance, loc, loc + _NODE * distance])
-    cells = cells_of(count)
+    sides = cells_of(count, event) + 1
     # The two at the ends reach beyond all nodes.
-    ranks = np.linspace(0, nodes.size - 1, cells - 1).astype(np.int64)
+    ranks = np.linspace(0, len(nodes) - 1, sides - 2).astype(np.int64)
     reach = _REACH[dtype.name] * distance
     borders = xp.concatenate(
         [
-            (loc - reach).min(keepdims=True),
-            xp.sort(nodes)[xp.asarray(ranks)],
-            (loc + reach).max(keepdims=True),
+            (loc - reach).min(axis=0, keepdims=True),
+            xp.sort(nodes, axis=0)[xp.asarray(ranks)],
+            (loc + reach).max(axis=0, keepdims=True),
         ]
     )
     most = float(np.finfo(dtype).max)
-    borders = xp.clip(borders, -most, most).astype(dtype)
+    borders = xp.ascontiguousarray(xp.clip(borders, -most, most).T.astype(dtype))
+    cells = (sides - 1) ** event
     found = xp.empty((cells, 2), "float64")
     _launch_windows(
         device, family, dtype, cells, factors, constants, borders, found, None, None
@@ -213,6 +220,8 @@ def _launch_windows(
     borders: Array,
     *results: Array | None,
 ) -> None:
-    arguments = (factors, constants, *int64(constants.size), borders, *results)
-    spec = kernels.cell_windows(family, dtype.name)
+    event, sides = borders.shape
+    count = int64(constants.size)
+    arguments = (factors, constants, *count, borders, *int64(sides), *results)
+    spec = kernels.cell_windows(family, dtype.name, event)
     device.launch(spec, (cells,), (128,), arguments)

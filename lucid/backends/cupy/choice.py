@@ -22,7 +22,8 @@ _MOST_COMPARISONS = 1 << 32
 # Reckoned, not measured. A row sorted by its cell is read, written and read again at
 # places apart from each other: some 90 bytes at 4.3e12 bytes/s, 21 ps, the time of 75
 # pairs at 3.5e12/s; the launches around it take the time of 4e7 pairs. Windows of 0.6
-# of 1024 components save 400 pairs of a row, and so 1e8 of so many pairs.
+# of 1024 components save 400 pairs of a row, and so 1e8 of so many pairs. Of longer
+# events both take longer.
 _WIDEST_WINDOW, _FEWEST_FOR_CELLS, _WORTH_SORTING = 0.6, 1024, 1 << 28
 # Windows of all cells together, as numbers of components: 128 MiB at the most. So cells
 # become fewer beyond 2¹⁷ components, and too few to be of use beyond 2²⁰.
@@ -101,9 +102,12 @@ def choose(
     return dataclasses.replace(chosen, **forced())
 
 
-def cells_of(count: int) -> int:
-    """Into how many cells `count` components cut the line."""
-    return max(2, min(kernels.MOST_CELLS, _MOST_LISTED // count))
+def cells_of(count: int, event: int) -> int:
+    """Into how many cells `count` components cut each dimension."""
+    most = kernels.MOST_CELLS[event]
+    while most > 2 and most**event * count > _MOST_LISTED:
+        most -= 1
+    return most
 
 
 def may_have_cells(
@@ -119,7 +123,7 @@ def _cell_rows(
     family: Struct, dtype: str, samples: int, batch: int, count: int, event: int
 ) -> int:
     """Rows a thread for blocks of one cell; 0 where cells cannot pay."""
-    if not (event == batch == 1 and family.quadratic):
+    if not (event in kernels.MOST_CELLS and batch == 1 and family.quadratic):
         return 0
     if not _FEWEST_FOR_CELLS <= count <= _MOST_FOR_CELLS:
         return 0
@@ -127,7 +131,7 @@ def _cell_rows(
         return 0
     # Half a block of each cell stays empty: a quarter of the rows at the most.
     for rows in kernels.compiled_rows(family, dtype, event):
-        if samples >= 2 * cells_of(count) * THREADS * rows:
+        if samples >= 2 * cells_of(count, event) ** event * THREADS * rows:
             return rows
     return 0
 

@@ -28,8 +28,9 @@ FIXED_TILE = 18
 POLYNOMIALS = (0, 2)
 # Components that a thread holds in registers, all of them.
 MOST_SMALL = 16
-# Of kernels/cells.cuh: cells with a window, and rows that a block sorts.
-MOST_CELLS = 255
+# Of kernels/cells.cuh: cells in each dimension of an event, at most, and rows that a
+# block sorts.
+MOST_CELLS = {1: 255, 2: 31, 3: 10}
 SORT_ROWS = 4096
 
 
@@ -199,33 +200,35 @@ def mixture_order(family: Struct, dtype: str) -> Raw:
 
 
 @functools.cache
-def mixture_cells(family: Struct, dtype: str, rows: int, polynomials: int = 0) -> Raw:
+def mixture_cells(
+    family: Struct, dtype: str, event: int, rows: int, polynomials: int = 0
+) -> Raw:
     """Rows that were sorted by cell, over the window of each cell."""
-    name = _label("mixture_cells", family, dtype, f"rows{rows}")
+    name = _label("mixture_cells", family, dtype, f"d{event}", f"rows{rows}")
     name += f"_polynomials{polynomials}" if polynomials else ""
-    arguments = (element(dtype), rows, polynomials)
+    arguments = (element(dtype), event, rows, polynomials)
     return _of(family, "MIXTURE_CELLS", "mixture_cells.cuh", name, *arguments)
 
 
 @functools.cache
-def cell_windows(family: Struct, dtype: str) -> Raw:
+def cell_windows(family: Struct, dtype: str, event: int) -> Raw:
     """The components that matter in each cell."""
-    name = _label("cell_windows", family, dtype)
-    return _of(family, "CELL_WINDOWS", "cells.cuh", name, element(dtype))
+    name = _label("cell_windows", family, dtype, f"d{event}")
+    return _of(family, "CELL_WINDOWS", "cells.cuh", name, element(dtype), event)
 
 
 @functools.cache
-def cell_count(dtype: str) -> Raw:
+def cell_count(dtype: str, event: int) -> Raw:
     """The rows of each cell counted."""
-    name = f"lucid_cell_count_{dtype}"
-    return _raw("CELL_COUNT", ("cells.cuh",), name, element(dtype))
+    name = f"lucid_cell_count_{dtype}_d{event}"
+    return _raw("CELL_COUNT", ("cells.cuh",), name, element(dtype), event)
 
 
 @functools.cache
-def cell_sort(dtype: str) -> Raw:
+def cell_sort(dtype: str, event: int) -> Raw:
     """The numbers of the rows, cell by cell."""
-    name = f"lucid_cell_sort_{dtype}"
-    return _raw("CELL_SORT", ("cells.cuh",), name, element(dtype))
+    name = f"lucid_cell_sort_{dtype}_d{event}"
+    return _raw("CELL_SORT", ("cells.cuh",), name, element(dtype), event)
 
 
 @functools.cache
