@@ -34,6 +34,7 @@ _ROWS, _COUNT = 3000, 300
 def calls(backend: Backend) -> Iterator[Callable[[], Any]]:
     """One after the other: each launches what it has to when it is called."""
     yield from _large_mixtures(backend)
+    yield from _rows(backend)
     yield from _multivariate_normals(backend)
     yield from _categoricals(backend)
     yield from _draws(backend)
@@ -87,6 +88,24 @@ def _forced(
             return backend.mixture_log_prob(components, value, np.dtype(dtype))
 
     return call
+
+
+def _rows(backend: Backend) -> Iterator[Callable[[], Any]]:
+    """Parameters of each row's own: by every number of threads, and reduced."""
+    kind = np.dtype("float32")
+    for lanes in (0, *kernels.ROW_LANES):
+        fields = {"lanes": lanes} if lanes else {"kernel": "reduction"}
+        rows, count = (40, 1100) if lanes > 8 else (_ROWS, 70)
+        components = made_components(backend, Normal, rows, count, 1, "float32")
+        value = made_values(backend, Normal, (1, rows, 1), "float32")
+        yield partial(_by_rows, backend, components, value, kind, fields)
+
+
+def _by_rows(
+    backend: Backend, components: Components, value: Any, kind: Any, fields: Any
+) -> Any:
+    with force(**fields):
+        return backend.mixture_log_prob(components, value, kind)
 
 
 def _multivariate_normals(backend: Backend) -> Iterator[Callable[[], Any]]:

@@ -129,6 +129,12 @@ def hot_kernels() -> list[Hot]:
         Hot(
             "lazy rescale", lazy("float64", 1, 2), "pair", "DFMA", 12, 33, row_bytes=16
         ),
+        # Counted with what only a row of NaN or other weights run: 9 exponentials of 4.
+        Hot(
+            "parameters of each row",
+            kernels.mixture_rows(normal, *["float32"] * 3, 8),
+            *("pair", _EXP2, 9 / 4, 130, 256),
+        ),
         row(2, 61),
         row(8, 92),
         row(16, 135),

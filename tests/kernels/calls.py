@@ -41,6 +41,36 @@ def per_row(
     return host(name, (len(x),), 1, *arguments)[-1]
 
 
+def rows(
+    host: Host,
+    family: str,
+    parameters: Sequence[Array],
+    weights: Array,
+    x: Array,
+    lanes: int,
+    logarithms: bool = True,
+) -> Array:
+    """Parameters and weights [S, K] of each row's own, or [1, K] of all; x [S]."""
+    count, components = len(x), weights.shape[1]
+
+    def view(array: Array | None, dimensions: int) -> list[Any]:
+        if array is None:
+            return [None] + [0] * dimensions
+        return [array, components * (len(array) > 1), 1, 0][: dimensions + 1]
+
+    views: list[Any] = []
+    for parameter in _three(parameters):
+        views += view(parameter, 3)
+    name, grid = (
+        f"rows{lanes}_{family}_{TYPES[x.dtype.name]}",
+        _grid(count * lanes, 256),
+    )
+    out = np.empty(count, x.dtype)
+    arguments = (x, *views, *view(weights, 2), int(logarithms), out)
+    found = host(name, grid, 256, *arguments, count, count, components)
+    return found[-1]
+
+
 def prepare(
     host: Host, family: str, parameters: Sequence[Array], log_weights: Array | None
 ) -> Prepared:

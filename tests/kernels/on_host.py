@@ -34,6 +34,7 @@ def specs() -> list[Spec]:
         found += [
             kernels.log_prob(struct, parameters, "float32"),
             kernels.per_row_mixture(struct, parameters, *["float32"] * 3),
+            kernels.mixture_rows(struct, *["float32"] * 3, 2),
             kernels.prepare(struct, "float32", "float32"),
             kernels.draw(struct, "float32", "float32"),
         ]
@@ -74,6 +75,16 @@ def specs() -> list[Spec]:
                 ("float32", "float16", "float16"),
                 ("float32", "float32", "float64"),
                 ("float64", "float32", "float16"),
+            )
+        ),
+        *(
+            kernels.mixture_rows(NORMAL, *types)
+            for types in (
+                ("float32", "float16", "float16", 2),
+                ("float32", "float32", "float64", 2),
+                ("float32", "float32", "float64", 1),
+                ("float64", "float32", "float16", 2),
+                *(("float32", "float32", "float32", n) for n in (1, 4, 8, 32, 256)),
             )
         ),
         *(

@@ -173,6 +173,17 @@ inline void __syncthreads() {
   Block::current->wait();
 }
 
+// All threads of a block meet here, not those of a warp alone: none may be missing.
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int lanes) {
+  static T values[1024];
+  values[threadIdx.x] = value;
+  __syncthreads();
+  const T other = values[threadIdx.x ^ lanes];
+  __syncthreads();
+  return other;
+}
+
 // The grid, one block after another; `flush`: denormals are zero, as float32's are on the
 // device (CuPy compiles with -ftz=true) and double's are not.
 inline void launch(const std::function<void()>& body, Dim3 grid, unsigned threads, bool flush) {

@@ -40,6 +40,7 @@ _FRAME = """#include "server.hpp"
 #include "mixture_diagonal.cuh"
 #include "mixture_fixed.cuh"
 #include "mixture_order.cuh"
+#include "mixture_rows.cuh"
 #include "mixture_small.cuh"
 #include "mixture_mode.cuh"
 #include "draw.cuh"
@@ -90,8 +91,12 @@ def _family(family: str, T: str) -> str:
         f"diagonal_{name}": f"LUCID_MIXTURE_DIAGONAL(%s, {family}, {T})",
         f"mode_{name}": f"LUCID_MIXTURE_MODE(%s, {family}, {T})",
         f"draw_{name}": f"LUCID_DRAW(%s, {family}, {T}, {T})",
+        f"rows2_{name}": f"LUCID_MIXTURE_ROWS(%s, {family}, {T}, {T}, {T}, 2)",
     }
     if family == "Normal":
+        for lanes in (1, 32, 256) if T == "float" else ():
+            rows = f"LUCID_MIXTURE_ROWS(%s, {family}, {T}, {T}, {T}, {lanes})"
+            entries[f"rows{lanes}_{name}"] = rows
         entries[f"mixture8_{name}"] = f"LUCID_MIXTURE(%s, {family}, {T}, 1, 8)"
         for count in (1, 16):
             small = f"LUCID_MIXTURE_SMALL(%s, {family}, {T}, {count})"

@@ -50,6 +50,7 @@ def of_family(family: Struct, parameters: int) -> Iterator[Spec]:
         yield kernels.log_prob(family, parameters, dtype)
         for source in sources_of(dtype):
             yield kernels.per_row_mixture(family, parameters, dtype, source, dtype)
+            yield kernels.mixture_rows(family, dtype, source, dtype, 4)
         if family.draws:
             yield kernels.draw(family, dtype, dtype)
         yield from (kernels.prepare(family, p, dtype) for p in kernels.SOURCES)
@@ -101,9 +102,12 @@ def of_none() -> Iterator[Spec]:
                 yield kernels.categorical_log_prob(source, dtype, lanes)
             # What a weight is read as has to do with no family: one stands for all.
             weighed = (s for s in kernels.SOURCES if s != dtype)
-            yield from (
-                kernels.per_row_mixture(NORMAL, 2, dtype, source, w) for w in weighed
-            )
+            for w in weighed:
+                yield kernels.per_row_mixture(NORMAL, 2, dtype, source, w)
+                yield kernels.mixture_rows(NORMAL, dtype, source, w, 4)
+    for lanes in kernels.ROW_LANES:
+        if lanes != 4:
+            yield kernels.mixture_rows(NORMAL, *["float32"] * 3, lanes)
     yield kernels.mvn_draw("float16", "float32")
     yield kernels.draw_index()
 

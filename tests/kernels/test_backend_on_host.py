@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from on_host import (
     CPU,
-    F16,
     F32,
     F64,
     FAMILIES,
@@ -120,79 +119,6 @@ def test_few_rows_split_the_components(backend, random, event):
     names = same_mixture(backend, components, values(random, Normal, (5, 1, event)))
     assert names[-1] == "lucid_mixture_merge_normal_float32"
     assert backend._device.launches[-2].grid[2] == 3
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("samples", "event"), [(1, 1), (3, 1), (2, 4)])
-def test_parameters_of_each_row(backend, random, family, samples, event):
-    components = mixture(random, family, 70, 6, event, dead=[2])
-    value = values(random, family, (samples, 70, event))
-    names = same_mixture(backend, components, value)
-    assert len(names) == 1
-    assert "per_row" in names[0]
-
-
-def test_parameters_of_each_row_may_be_views(backend, random):
-    loc = np.broadcast_to(random.normal(size=(1, 6, 1)).astype(F32), (1, 6, 2))
-    scale = np.broadcast_to(random.uniform(1, 2, (70, 1, 2)).astype(F32), (70, 6, 2))
-    weights = Weights.normalised(np.full((1, 6), -np.log(6), F32))
-    components = Components(Normal, (loc, scale), weights, 70)
-    names = same_mixture(backend, components, values(random, Normal, (1, 70, 2)))
-    assert "per_row" in names[0]
-
-
-@pytest.mark.parametrize("logarithms", [False, True])
-@pytest.mark.parametrize("sets", [1, 70])
-def test_weights_are_normalised_in_place(backend, random, logarithms, sets):
-    given = random.uniform(0, 1e30, (sets, 6)).astype(F32)
-    given[:, 2] = 0
-    weights = Weights(given, given.sum(axis=1, keepdims=True, dtype=F64))
-    if logarithms:
-        with np.errstate(divide="ignore"):
-            given = np.log(given)
-        shift = given.max(axis=1, keepdims=True).astype(F64)
-        total = np.exp(given - shift).sum(axis=1, keepdims=True)
-        weights = Weights(given, total, shift)
-    own = parameters(random, Normal, (70, 6, 1))
-    components = Components(Normal, own, weights, 70)
-    names = same_mixture(backend, components, values(random, Normal, (1, 70, 1)))
-    assert len(names) == 1
-
-
-@pytest.mark.parametrize(
-    ("source", "weighed", "result"), [(F16, F16, F32), (F32, F64, F32), (F32, F16, F64)]
-)
-def test_other_types_are_read_where_they_are(backend, random, source, weighed, result):
-    given = random.uniform(0.1, 1, (70, 6)).astype(weighed)
-    weights = Weights(given, given.sum(axis=1, keepdims=True, dtype=F64))
-    own = parameters(random, Normal, (70, 6, 1), source)
-    components = Components(Normal, own, weights, 70)
-    same_mixture(backend, components, values(random, Normal, (1, 70, 1)), result)
-    (launch,) = backend._device.launches
-    for array in (*own, given):
-        assert array.ctypes.data in launch.addresses
-
-
-@pytest.mark.parametrize(
-    "scale", [1e-30, 2.0**-149, 1e30, 3e38], ids=["small", "least", "large", "largest"]
-)
-def test_weights_of_any_size(backend, random, scale):
-    """Neither their sum nor their quotient leaves the range of float32."""
-    own = parameters(random, Normal, (3, 4, 1))
-    given = np.array([[1, 1, 0, 1], [1, 1e-30, 0.5, 0], [0, 1, 1, 1]]) * scale
-    with np.errstate(over="ignore"):
-        given = given.astype(F32)
-    if scale < 1e-38:
-        given = given.astype(F64)  # the device flushes float32's denormals
-    weights = Weights(given, given.sum(axis=1, keepdims=True, dtype=F64))
-    components = Components(Normal, own, weights, 3)
-    value = values(random, Normal, (1, 3, 1))
-    same_mixture(backend, components, value)
-    # The one component that reaches so far has next to no weight.
-    far = np.array([[[-50.0], [-50.0], [-50.0]]], F32)
-    loc, width = np.full((3, 4, 1), 30, F32), np.ones((3, 4, 1), F32)
-    loc[:, 1] = -50
-    same_mixture(backend, Components(Normal, (loc, width), weights, 3), far)
 
 
 def test_own_parameters_and_many_values(backend, random):

@@ -8,8 +8,10 @@ import pytest
 
 from lucid.backends.cupy.choice import (
     Choice,
+    RowChoice,
     cells_of,
     choose,
+    choose_rows,
     force,
     may_have_cells,
 )
@@ -93,6 +95,34 @@ def test_a_choice_can_be_forced():
         assert chosen().kernel == "lazy"
         assert chosen().rows == 1
     assert chosen().kernel == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("count", "lanes"),
+    [(1, 1), (4, 1), (5, 2), (16, 4), (17, 8), (256, 8), (257, 32), (5000, 256)],
+)
+def test_threads_of_a_row(count, lanes):
+    assert choose_rows(10**7, count, 1, 1, 1, 132) == RowChoice("rows", lanes)
+
+
+def test_few_rows_have_more_threads_each():
+    assert choose_rows(1000, 256, 1, 1, 1, 132) == RowChoice("rows", 32)
+    assert choose_rows(10, 4000, 1, 1, 1, 132) == RowChoice("rows", 256)
+    assert choose_rows(10, 6, 1, 1, 1, 132) == RowChoice("rows", 2)
+
+
+@pytest.mark.parametrize(
+    ("event", "least", "most"), [(2, 1, 1), (1, -1, 1), (1, 0, 2**31 // 5 + 1)]
+)
+def test_rows_that_are_reduced(event, least, most):
+    assert choose_rows(10**7, 6, event, least, most, 132) == RowChoice("reduction")
+
+
+def test_the_kernel_for_rows_can_be_forced():
+    with force(kernel="reduction"):
+        assert choose_rows(100, 6, 1, 1, 1, 132) == RowChoice("reduction")
+    with force(lanes=32):
+        assert choose_rows(100, 6, 1, 1, 1, 132) == RowChoice("rows", 32)
 
 
 def test_narrow_windows_are_used():

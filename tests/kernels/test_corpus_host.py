@@ -16,6 +16,8 @@ from tests.kernels.sources import TYPES
 # Every thread of a block evaluates rows, asked for or not: 10⁶ components take minutes,
 # and of this many each kernel takes ten seconds.
 MANY = 10_000
+# Rows of a shared mixture that are scored as rows of their own: so many tell enough.
+MOST_ROWS = 300
 CASES = [
     pytest.param(
         case,
@@ -51,7 +53,14 @@ def results(host: Host, case: Case) -> dict[str, Any]:
         return {"elementwise": calls.log_prob(host, family, parameters, x[:, 0])}
     if given.layout == "rows":
         own = [parameter[:, :, None] for parameter in parameters]
-        return {"per row": calls.per_row(host, family, own, weights, x)}
+        found = {"per row": calls.per_row(host, family, own, weights, x)}
+        logs = given.weights_are != "probs"
+        every = family == "Normal" and case.dtype == np.float32
+        for lanes in (1, 2, 32, 256) if every else (2,):
+            found[f"{lanes} lanes a row"] = calls.rows(
+                host, family, parameters, given.weights, x[:, 0], lanes, logs
+            )
+        return found
     if family != "MultivariateNormal":
         parameters = [parameter.reshape(-1, x.shape[1]) for parameter in parameters]
     prepared = calls.prepare(host, family, parameters, weights)
@@ -69,6 +78,11 @@ def results(host: Host, case: Case) -> dict[str, Any]:
         own = [np.broadcast_to(p, (len(x), *p.shape)) for p in parameters]
         rows = np.broadcast_to(weights, (len(x), len(weights)))
         found["per row"] = calls.per_row(host, family, own, rows, x)
+    if x.shape[1] == 1 and given.components <= MANY and given.weights is not None:
+        some, logs = x[:MOST_ROWS, 0], given.weights_are != "probs"
+        shared = [parameter.T for parameter in parameters]
+        scored = calls.rows(host, family, shared, given.weights[None], some, 2, logs)
+        found["2 lanes a row"] = np.append(scored, case.expected[MOST_ROWS:])
     if x.shape[1] == 1:
         add("mixture, split", splits=3)
         found["fixed"] = calls.fixed(host, family, prepared, x)

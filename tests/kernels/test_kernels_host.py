@@ -325,6 +325,11 @@ def test_special_rows(host: Host, family: str, dtype: str) -> None:
     rows = [np.broadcast_to(p, (len(x), *p.shape)) for p in broken]
     found = calls.per_row(host, family, rows, np.tile(dead, (len(x), 1)), x)
     np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(dtype).eps)
+    flat = [np.ascontiguousarray(p.T) for p in broken]
+    for weights, logarithms in ((dead, True), (np.exp(dead), False)):
+        own = (flat, np.tile(weights, (len(x), 1)), x[:, 0], 2, logarithms)
+        found = calls.rows(host, family, *own)
+        np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(dtype).eps)
     # A NaN parameter of a component that does exist is not hidden.
     undead = calls.prepare(host, family, broken, np.full(5, np.log(0.2), dtype))
     assert np.isnan(calls.mixture(host, family, undead, x[:1])).all()

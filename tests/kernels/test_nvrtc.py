@@ -40,7 +40,7 @@ def hot() -> list[Spec]:
     """The kernels that large jobs spend their time in."""
     chosen = [
         kernels.log_prob(NORMAL, 2, "float32"),
-        kernels.per_row_mixture(NORMAL, 2, "float32", "float32", "float32"),
+        *(kernels.mixture_rows(NORMAL, *["float32"] * 3, n) for n in (1, 8, 32)),
         kernels.draw(NORMAL, "float32", "float32"),
         kernels.draw_index(),
         kernels.pick("float32"),

@@ -46,6 +46,7 @@ HEADERS = (
     "mixture_fixed.cuh",
     "mixture_order.cuh",
     "mixture_mode.cuh",
+    "mixture_rows.cuh",
     "draw.cuh",
 )
 users = pytest.mark.parametrize("user", USERS, ids=lambda user: user.family.__name__)
@@ -65,7 +66,7 @@ def specs() -> list[Elementwise | Reduction | Raw]:
         if own is not Normal:
             found.append(kernels.mixture(struct, "float32", 1, 1))
     struct = structs.of(Beta)
-    found.append(kernels.per_row_mixture(struct, 2, *["float32"] * 3))
+    found.append(kernels.mixture_rows(struct, *["float32"] * 3, 1))
     found.append(kernels.mixture_mode(struct, "float32"))
     struct = structs.of(Normal)
     found.append(kernels.mixture_order(struct, "float32"))

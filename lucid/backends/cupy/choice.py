@@ -1,4 +1,4 @@
-"""Which kernel serves a mixture with shared parameters: every rule, and its reason."""
+"""Which kernel serves a mixture: every rule, and its reason."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _WIDEST_WINDOW, _FEWEST_FOR_CELLS, _WORTH_SORTING = 0.6, 1024, 1 << 28
 # Windows of all cells together, as numbers of components: 128 MiB at the most. So cells
 # become fewer beyond 2¹⁷ components, and too few to be of use beyond 2²⁰.
 _MOST_LISTED, _MOST_FOR_CELLS = 1 << 25, 1 << 20
+# Values for each mixture that are too few to prepare its parameters for.
+_FEW_VALUES = 8
 # A multiprocessor of these does 8 or fewer multiply-adds in the time of an exponential
 # (half as many multiply-add lanes, or twice the exponentials): nothing to gain there.
 _EXPONENTIALS_ARE_CHEAP = ((7, 5), (8, 0), (10, 3))
@@ -58,6 +60,18 @@ class Choice:
     def block_rows(self) -> int:
         """Rows of a block."""
         return 128 if self.kernel == "diagonal" else THREADS * self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class RowChoice:
+    """The kernel for parameters of each row's own, and the threads that share a row.
+
+    rows       one pass of mixture_rows.cuh, which normalises weights on the way
+    reduction  CuPy's reduction: any event size, any strides
+    """
+
+    kernel: Literal["rows", "reduction"]
+    lanes: int = 1
 
 
 _forced: ContextVar[dict[str, Any] | None] = ContextVar("forced", default=None)
@@ -100,6 +114,43 @@ def choose(
         family, dtype, samples, batch, count, event, multiprocessors, capability, width
     )
     return dataclasses.replace(chosen, **forced())
+
+
+def reads_in_place(sets: int, samples: int) -> bool:
+    """Whether parameters [sets, K, D] are used as they are, or made into factors."""
+    # With few values for each mixture, as in a density network, factors would be
+    # written and read more often than they serve.
+    return sets > 1 and samples < _FEW_VALUES
+
+
+def choose_rows(
+    rows: int, count: int, event: int, least: int, most: int, multiprocessors: int
+) -> RowChoice:
+    """The kernel for `rows` of `count` components each, parameters read in place.
+
+    least, most  elements from one component to the next, of all parameters
+    """
+    fields = forced()
+    # Offsets of 32 bits, which take half the instructions of longer ones.
+    if event > 1 or least < 0 or (count - 1) * most >= 1 << 31:
+        return RowChoice("reduction")
+    if fields.get("kernel") == "reduction":
+        return RowChoice("reduction")
+    if "lanes" in fields:
+        return RowChoice("rows", fields["lanes"])
+    # Each doubling of the lanes costs every thread of them a merge. A warp of 8 lanes a
+    # row reads whole sectors of 32 bytes of 4 rows.
+    few, some, many = kernels.ROW_LANES[-3:]
+    fits = [n for n in kernels.ROW_LANES if n * kernels.ROWS_IN_FLIGHT >= count]
+    lanes = min(fits[0] if fits else many, few)
+    if count > 256:
+        lanes = some if count <= 4096 else many
+    # Few rows leave most of the device idle: more threads for each.
+    for more in kernels.ROW_LANES:
+        wide = more * kernels.ROWS_IN_FLIGHT < 2 * count
+        if rows * lanes < 1024 * multiprocessors and more > lanes and wide:
+            lanes = more
+    return RowChoice("rows", lanes)
 
 
 def cells_of(count: int, event: int) -> int:

@@ -16,6 +16,10 @@ from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
 from lucid.backends.cupy.structs import MOST_PARAMETERS, Struct
 
 LANES = (8, 32, 256)
+# Of kernels/mixture_rows.cuh: threads that share a row, and components that each of
+# them reads at once.
+ROW_LANES = (1, 2, 4, 8, 32, 256)
+ROWS_IN_FLIGHT = 4
 # Event sizes up to this are compiled in.
 _COMPILED_EVENT_SIZE = 4
 _ELEMENT = {"float32": "float", "float64": "double"}
@@ -88,6 +92,17 @@ def log_prob(family: Struct, parameters: int, dtype: str) -> Elementwise:
         ),
         preamble=family.source("elementwise.cuh"),
     )
+
+
+@functools.cache
+def mixture_rows(
+    family: Struct, dtype: str, source: str, weights: str, lanes: int
+) -> Raw:
+    """Scalar parameters, and mostly weights, of each row's own, read in place."""
+    types = (source, f"weighed_in_{weights}")
+    name = _label("mixture_rows", family, dtype, *types, f"lanes{lanes}")
+    arguments = (_SOURCE[source], _SOURCE[weights], element(dtype), lanes)
+    return _of(family, "MIXTURE_ROWS", "mixture_rows.cuh", name, *arguments)
 
 
 @functools.cache

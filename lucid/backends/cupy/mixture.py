@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.cupy import cells, kernels, multivariate_normal, structs
-from lucid.backends.cupy.choice import choose, forced, may_have_cells
+from lucid.backends.cupy import cells, kernels, multivariate_normal, rows, structs
+from lucid.backends.cupy.choice import (
+    choose,
+    forced,
+    may_have_cells,
+    reads_in_place,
+)
 from lucid.backends.cupy.device import CudaDevice, Kept, Size
 from lucid.backends.cupy.launch import (
     MOST_BLOCKS,
@@ -19,16 +24,11 @@ from lucid.backends.cupy.launch import (
     log_weights,
     parameter_sets,
     parameters_in_place,
-    readable,
-    strides,
     views,
 )
 from lucid.backends.cupy.specs import Raw
-from lucid.backends.protocol import Array, Components, Weights
+from lucid.backends.protocol import Array, Components
 
-# With fewer values than this for each mixture, as in a density network, factors would
-# be written and read more often than they serve: parameters are used as they are.
-_FEW_VALUES = 8
 # Blocks for each multiprocessor where a block walks over many rows: twice what fits.
 _BLOCKS_THAT_STAY = 16
 
@@ -106,7 +106,7 @@ def log_prob(
         return
     plan = _plan(device, components, value.shape, dtype)
     if plan is None:
-        _per_row_log_prob(device, components, value, dtype, out)
+        rows.log_prob(device, components, value, dtype, out)
     else:
         plan.launch(device, value, out)
 
@@ -218,7 +218,7 @@ def _plan(
         found: Plan | cells.Plan = device.ready(kept)
         return found
     sets = parameter_sets(components)
-    if sets > 1 and shape[0] < _FEW_VALUES:
+    if reads_in_place(sets, shape[0]):
         return None
     plan = _new_plan(device, components, shape, dtype, sets)
     few = sets * components.count * shape[2] <= MOST_KEPT
@@ -273,49 +273,3 @@ def _new_plan(
         with_event,
     )
     return Plan(shape, spec, grid, block, known, sizes, merge)
-
-
-def _per_row_log_prob(
-    device: CudaDevice, components: Components, value: Array, dtype: Any, out: Array
-) -> None:
-    """One fused reduction over parameters read in place."""
-    samples, batch, event = value.shape
-    rows, count = samples * batch, components.count
-    parameters, source = parameters_in_place(components)
-    arguments: list[Any] = [value]
-    for array in parameters:
-        arguments += [array, *int64(*strides(array, 3))]
-    weights = _weights_in_place(device, components.weights, dtype)
-    shape = device.xp.broadcast_to(device.xp.zeros((1, 1), dtype), (count, rows))
-    arguments += [*weights, *int64(event, batch, rows), shape]
-    spec = kernels.per_row_mixture(
-        structs.of(components.family),
-        len(parameters),
-        dtype.name,
-        source,
-        weights[0].dtype.name,
-    )
-    device.reduce(spec, arguments, axis=0, out=out.reshape(rows))
-
-
-def _weights_in_place(
-    device: CudaDevice, weights: Weights | None, dtype: Any
-) -> list[Any]:
-    """Weights as they were given, with what normalises a row of them: see `Weights`."""
-    # A kernel of CuPy's takes no null pointer: what is unused points at a zero.
-    nothing = device.xp.zeros((1, 1), "float64")
-    if weights is None:
-        one = device.xp.zeros((1, 1), dtype)
-        return [one, *int64(0, 0), nothing, *int64(0), nothing, *int64(0, 1)]
-    given = weights.given.astype(readable(weights.given.dtype), copy=False)
-    total, shift = weights.total, weights.shift
-    logarithms = shift is not None
-    if shift is None:
-        shift = nothing
-    else:
-        total = device.xp.log(total)
-    return [
-        given, *int64(*strides(given, 2)),
-        total, *int64(*strides(total, 1)),
-        shift, *int64(*strides(shift, 1), logarithms),
-    ]  # fmt: skip
