@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from lucid.backends.numba import compiler  # noqa: E402
+from lucid.backends.numba import compiler, source  # noqa: E402
 
 TEXT = """
 def half(x):
@@ -197,3 +198,19 @@ def test_code_of_two_processes_is_told_apart_in_a_third(folder: Path) -> None:
 def test_text_that_does_not_compile_raises(folder: Path) -> None:
     with pytest.raises(numba.core.errors.NumbaError):
         compiler.compiled("def bad(x):\n    return x.y\n", "bad", SIGNATURE)
+
+
+def test_threads_that_parse_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11 may raise SystemError then, which another try does not."""
+    failures = [SystemError("AST constructor recursion depth mismatch")] * 3
+    parse = ast.parse
+
+    def unlucky(text: str) -> ast.Module:
+        if failures:
+            raise failures.pop()
+        return parse(text)
+
+    expected = source.module_text("powers")
+    monkeypatch.setattr(ast, "parse", unlucky)
+    assert source.module_text.__wrapped__("powers") == expected
+    assert not failures

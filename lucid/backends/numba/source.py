@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 from importlib import import_module
@@ -27,7 +28,7 @@ def compose(*parts: str) -> str:
 @functools.cache
 def module_text(name: str) -> str:
     """A module's constants and functions: no imports, docstrings and annotations."""
-    tree = ast.parse(inspect.getsource(import_module(f"{LOOPS}.{name}")))
+    tree = _parsed(inspect.getsource(import_module(f"{LOOPS}.{name}")))
     tree.body = [
         node
         for node in tree.body
@@ -41,6 +42,18 @@ def module_text(name: str) -> str:
             if _is_text(node.body[0]):
                 del node.body[0]
     return ast.unparse(tree) + "\n"
+
+
+def _parsed(text: str) -> ast.Module:
+    """CPython 3.11 counts the depth of all threads' parsing in one place.
+
+    Where another thread parses, too, and a collection of garbage lets it in between, it
+    takes the sum for an error of its own.
+    """
+    for _ in range(100):
+        with contextlib.suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 def _is_text(node: ast.stmt) -> bool:
