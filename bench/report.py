@@ -130,8 +130,7 @@ def headlines(cells: Sequence[Cell]) -> list[str]:
             for cell in cells
             if key.items() <= cell.items() and (cell["d"] or 1) == d and is_usual(cell)
         ]
-        # Of several sizes of one kind, the largest.
-        cell = max(fits, key=lambda cell: float(cell["amount"]), default=None)
+        cell = max(fits, key=_weight, default=None)
         event = f", D = {d}" if d > 1 else ""
         sizes = label(cell) if cell else f"K = {k:,}{event}"
         unit = {"sample": "draws", "categorical": "logits", "latency": "µs"}
@@ -139,6 +138,12 @@ def headlines(cells: Sequence[Cell]) -> list[str]:
         row += [_speed(cell, n) if cell else NOT_MEASURED for n in _HEADLINE_NAMES]
         lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def _weight(cell: Cell) -> tuple[float, int]:
+    """Of several sizes of one kind the largest, then the one with the most peers."""
+    timed = [name for name in _HEADLINE_NAMES if name in cell["participants"]]
+    return float(cell["amount"]), sum(seconds(cell, name) is not None for name in timed)
 
 
 def _present(cells: Iterable[Cell]) -> list[str]:

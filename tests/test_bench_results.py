@@ -157,6 +157,18 @@ def test_the_house_shows_headlines_of_each_device(tmp_path: Path) -> None:
     assert "offset" not in cpu
 
 
+def test_headlines_are_of_the_cells_with_the_most_peers(tmp_path: Path) -> None:
+    """Whatever the files are called: the same cell may be beside others elsewhere."""
+    few = SCALAR | {"participants": {"lucid": measured(0.01), "sklearn": measured(1)}}
+    alone = DOCUMENT | {"results": [few]}
+    for names in (("a", "b"), ("b", "a")):
+        (tmp_path / names[0]).mkdir()
+        given = dict(zip(names, (alone, DOCUMENT), strict=True))
+        _, readme = texts(tmp_path / names[0], **given)
+        found = row(readme, "scalar, float32, N = 1,000,000, K = 8 (pairs)")
+        assert found[0] == "400 (2.00×)"
+
+
 def test_results_of_bench_gpu_are_shown(tmp_path: Path) -> None:
     page, readme = texts(tmp_path, gpu=DOCUMENT | {"results": GPU})
     for text in (page, readme):
