@@ -189,11 +189,11 @@ __device__ T mixture_of_row(const RowParameters<Family, T, P>& parameters,
   }
   const T highest = over_lanes<LANES>(density.maximum, Larger());
   const T sum = density.sum * exp2_fast(density.maximum - highest);
-  const T all = over_lanes<LANES>(sum, Plus());
-  const T log_total = log(over_lanes<LANES>(total.sum, Plus()));
+  // From 1 to 2K each, but for a density of 0 or NaN.
+  const T mean = over_lanes<LANES>(sum, Plus()) / over_lanes<LANES>(total.sum, Plus());
   // An infinite density is the only one of so many bits.
-  return highest >= largest<T>() ? all * infinity<T>()
-                                 : log_from_bits(highest, all) - log_total;
+  if (highest >= largest<T>()) return mean * infinity<T>();
+  return mean > 0 ? log_from_bits_of_normal(highest, mean) : log(mean);
 }
 
 // Parameters [B or 1, K] as they are: strides of 0 where one is shared. The last

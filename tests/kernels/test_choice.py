@@ -99,7 +99,17 @@ def test_a_choice_can_be_forced():
 
 @pytest.mark.parametrize(
     ("count", "lanes"),
-    [(1, 1), (4, 1), (5, 2), (16, 4), (17, 8), (256, 8), (257, 32), (5000, 256)],
+    [
+        (1, 1),
+        (8, 1),
+        (9, 2),
+        (16, 2),
+        (32, 4),
+        (33, 8),
+        (256, 8),
+        (257, 32),
+        (5000, 256),
+    ],
 )
 def test_threads_of_a_row(count, lanes):
     assert choose_rows(10**7, count, 1, 1, 1, 132) == RowChoice("rows", lanes)
@@ -109,6 +119,7 @@ def test_few_rows_have_more_threads_each():
     assert choose_rows(1000, 256, 1, 1, 1, 132) == RowChoice("rows", 32)
     assert choose_rows(10, 4000, 1, 1, 1, 132) == RowChoice("rows", 256)
     assert choose_rows(10, 6, 1, 1, 1, 132) == RowChoice("rows", 2)
+    assert choose_rows(10, 3, 1, 1, 1, 132) == RowChoice("rows", 1)
 
 
 @pytest.mark.parametrize(

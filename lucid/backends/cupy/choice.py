@@ -30,6 +30,8 @@ _WIDEST_WINDOW, _FEWEST_FOR_CELLS, _WORTH_SORTING = 0.6, 1024, 1 << 28
 _MOST_LISTED, _MOST_FOR_CELLS = 1 << 25, 1 << 20
 # Values for each mixture that are too few to prepare its parameters for.
 _FEW_VALUES = 8
+# Components of a row that a thread takes.
+_ROW_SHARE = 8
 # A multiprocessor of these does 8 or fewer multiply-adds in the time of an exponential
 # (half as many multiply-add lanes, or twice the exponentials): nothing to gain there.
 _EXPONENTIALS_ARE_CHEAP = ((7, 5), (8, 0), (10, 3))
@@ -138,17 +140,16 @@ def choose_rows(
         return RowChoice("reduction")
     if "lanes" in fields:
         return RowChoice("rows", fields["lanes"])
-    # Each doubling of the lanes costs every thread of them a merge. A warp of 8 lanes a
-    # row reads whole sectors of 32 bytes of 4 rows.
-    few, some, many = kernels.ROW_LANES[-3:]
-    fits = [n for n in kernels.ROW_LANES if n * kernels.ROWS_IN_FLIGHT >= count]
-    lanes = min(fits[0] if fits else many, few)
-    if count > 256:
-        lanes = some if count <= 4096 else many
+    # What a thread does for a row, some 190 instructions, is 24 a pair then. The rows
+    # that a warp reads at once lie within 8 lines of 128 bytes, of which 8 lanes read
+    # whole sectors.
+    *_, few, some, many = kernels.ROW_LANES
+    lanes = many if count > 4096 else some if count > _ROW_SHARE * some else few
+    lanes = next(n for n in kernels.ROW_LANES if n >= min(lanes, count / _ROW_SHARE))
     # Few rows leave most of the device idle: more threads for each.
     for more in kernels.ROW_LANES:
-        wide = more * kernels.ROWS_IN_FLIGHT < 2 * count
-        if rows * lanes < 1024 * multiprocessors and more > lanes and wide:
+        idle = rows * lanes < 1024 * multiprocessors
+        if idle and more > lanes and more * _ROW_SHARE < 4 * count:
             lanes = more
     return RowChoice("rows", lanes)
 

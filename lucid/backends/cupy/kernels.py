@@ -16,10 +16,8 @@ from lucid.backends.cupy.specs import Elementwise, Raw, Reduction
 from lucid.backends.cupy.structs import MOST_PARAMETERS, Struct
 
 LANES = (8, 32, 256)
-# Of kernels/mixture_rows.cuh: threads that share a row, and components that each of
-# them reads at once.
+# Of kernels/mixture_rows.cuh: threads that share a row.
 ROW_LANES = (1, 2, 4, 8, 32, 256)
-ROWS_IN_FLIGHT = 4
 # Event sizes up to this are compiled in.
 _COMPILED_EVENT_SIZE = 4
 _ELEMENT = {"float32": "float", "float64": "double"}
