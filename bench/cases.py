@@ -198,8 +198,13 @@ def _apart(backend: Backend, rows: int, count: int, event: int, spread: int) -> 
 
 
 def _per_row(backend: Backend, rows: int, count: int, source: str) -> Case:
-    """Two parameters of each pair's own, read as `source`; the weights are shared."""
-    components = made_components(backend, Normal, rows, count, 1, source)
+    """Two parameters and a weight of each pair's own, read as `source`."""
+    shared = made_components(backend, Normal, rows, count, 1, source)
+    random = np.random.default_rng(10)
+    logs = random.standard_normal((rows, count), dtype="float32")
+    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+    weights = Weights.normalised(backend.asarray(logs.astype(source)))
+    components = Components(Normal, shared.parameters, weights, rows)
     value = made_values(backend, Normal, (1, rows, 1), "float32")
     kind = np.dtype("float32")
     out = backend.xp.empty((1, rows), kind)
@@ -209,8 +214,8 @@ def _per_row(backend: Backend, rows: int, count: int, source: str) -> Case:
         float(rows) * count,
         "pairs_per_second",
         {
-            BYTES: 2.0 * np.dtype(source).itemsize * rows * count,
-            EXP2: float(rows) * count,
+            BYTES: 3.0 * np.dtype(source).itemsize * rows * count,
+            EXP2: 2.0 * rows * count,
         },
     )
 
