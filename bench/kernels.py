@@ -82,6 +82,7 @@ class Hot:
     slots    the most instructions issued for one unit
     row_bytes  read and written for one row
     stores   if not 0, the loop over rows is counted up to so many results stored
+    loads    of the device's memory, for one unit
     """
 
     title: str
@@ -93,6 +94,7 @@ class Hot:
     threads: int = 128
     row_bytes: int = 0
     stores: int = 0
+    loads: int = 0
 
 
 def hot_kernels() -> list[Hot]:
@@ -108,7 +110,8 @@ def hot_kernels() -> list[Hot]:
 
     def row(count: int, slots: float) -> Hot:
         title, spec = f"K = {count}", kernels.mixture_small(normal, "float32", count)
-        return Hot(title, spec, "row", _EXP2, count, slots, row_bytes=8, stores=4)
+        own = (title, spec, "row", _EXP2, count, slots)
+        return Hot(*own, row_bytes=8, stores=4, loads=1)
 
     cells = functools.partial(kernels.mixture_cells, normal)
     laplace = kernels.mixture_fixed(structs.named("Laplace"), "float32", 1, 8, 2)
@@ -134,6 +137,7 @@ def hot_kernels() -> list[Hot]:
             "parameters of each row",
             kernels.mixture_rows(normal, *["float32"] * 3, 8),
             *("pair", _EXP2, 9 / 4, 130, 256),
+            loads=4,
         ),
         row(2, 61),
         row(8, 92),

@@ -34,7 +34,7 @@ def kernels() -> Iterator[Any]:
                     yield pytest.param(family, dtype, event, chosen, id=name)
 
 
-@pytest.mark.parametrize(("family", "dtype", "event", "chosen"), kernels())
+@pytest.mark.parametrize(("family", "dtype", "event", "chosen"), list(kernels()))
 def test_a_kernel_for_large_mixtures_is_right(
     gpu: Any, random: Any, family: Any, dtype: str, event: int, chosen: Choice
 ) -> None:

@@ -44,8 +44,8 @@ def test_a_hot_loop_is_within_its_bound(name, arch):
     found = count(HOT[name], arch)
     assert found.slots <= found.most_slots
     assert found.spilled_bytes == 0
-    # Nothing of a thread's own memory; of the device's, a row's value alone.
-    assert found.global_loads == (found.unit == "row")
+    # Nothing of a thread's own memory.
+    assert found.global_loads == HOT[name].loads
     assert found.threads_per_multiprocessor >= 512
     assert not found.over
 
