@@ -30,17 +30,17 @@ from lucid.backends.cupy.structs import named
 from tests.user_families import ByHand, Größe, HyperbolicSecant
 
 EVERYWHERE = (80, 120)
-HOT = (75, 86, 89, 90, 100)  # where only the hot ones are compiled
-# On the second architecture for every kernel, those without a bound are not optimised:
-# what the compiler refuses shows all the same, in a third of the time.
-QUICK = {120: ("--Ofast-compile=max",)}
+HOT = (75, 90, 100)  # where only the hot ones are compiled
+# Kernels without a bound are not optimised: what the compiler refuses shows all the
+# same, in a third of the time.
+QUICK = ("--Ofast-compile=max",)
 
 
 def hot() -> list[Spec]:
     """The kernels that large jobs spend their time in."""
     chosen = [
         kernels.log_prob(NORMAL, 2, "float32"),
-        *(kernels.mixture_rows(NORMAL, *["float32"] * 3, n) for n in (1, 8, 32)),
+        kernels.mixture_rows(NORMAL, *["float32"] * 3, 8),
         kernels.draw(NORMAL, "float32", "float32"),
         kernels.draw_index(),
         kernels.pick("float32"),
@@ -55,15 +55,12 @@ def hot() -> list[Spec]:
     for dtype in ("float32", "float64"):
         few_rows = kernels.compiled_rows(NORMAL, dtype, 1)[-1]
         chosen.append(kernels.mixture(NORMAL, dtype, 1, few_rows))
-        for event in kernels.MOST_CELLS:
+        chosen += [kernels.cell_count(dtype, 2), kernels.cell_sort(dtype, 2)]
+        for event in (1, 2):
+            most_rows = kernels.compiled_rows(NORMAL, dtype, event)[0]
             chosen += [
-                kernels.cell_count(dtype, event),
-                kernels.cell_sort(dtype, event),
-                *(
-                    kernels.mixture_cells(NORMAL, dtype, event, most_rows, p)
-                    for most_rows in kernels.compiled_rows(NORMAL, dtype, event)[:1]
-                    for p in polynomials(NORMAL, dtype, event)
-                ),
+                kernels.mixture_cells(NORMAL, dtype, event, most_rows, p)
+                for p in polynomials(NORMAL, dtype, event)
             ]
         for event in EVENT_SIZES:
             for rows in kernels.compiled_rows(NORMAL, dtype, event)[:1]:
@@ -102,7 +99,7 @@ def assert_fit(specs: list[Spec], arch: int) -> None:
     reductions = [spec for spec in specs if isinstance(spec, Reduction)]
     bounded = [spec for spec in specs if spec.name in hot_names]
     others = [spec for spec in specs if spec not in (*reductions, *bounded)]
-    compiled(others, arch, QUICK.get(arch, ()))
+    compiled(others, arch, QUICK)
     for spec, use in zip(bounded, compiled(bounded, arch), strict=True):
         assert use.spill_stores == use.spill_loads == 0, spec.name
     for spec, use in zip(reductions, compiled(reductions, arch), strict=True):
@@ -177,7 +174,7 @@ def test_structs_of_users_compile(arch):
         specs.append(kernels.prepare(struct, "float32", "float64"))
         specs.append(kernels.mixture_mode(struct, "float32"))
     entries = [re.split(r"^(?=LUCID_)", s.source, flags=re.M)[1] for s in specs]
-    _, log = compile_cubin(text + "".join(entries), arch, QUICK.get(arch, ()))
+    _, log = compile_cubin(text + "".join(entries), arch, QUICK)
     found = resources(log)
     assert set(found) == {spec.name for spec in specs}
 
