@@ -6,6 +6,7 @@ components in long doubles; the bound is that of tests/bounds.py.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,12 +117,22 @@ def components(given: Law, dtype: str) -> Components:
     return Components(Normal, (loc[None], scale[None]), weights, 1)
 
 
-def found_cells(device: HostDevice, given: Law, dtype: str) -> tuple[Any, Any]:
-    """The cells and the windows of a mixture."""
-    mixed, kind = components(given, dtype), np.dtype(dtype)
-    prepared = mixture.prepare(device, mixed, kind)
-    known = cells._cells(device, mixed, prepared, kind)
-    return known, cells._windows(device, NORMAL, known, kind)
+@functools.cache
+def prepared_once(kind: str, event: int, dtype: str) -> tuple[Law, Components]:
+    """A law and its components, which keep their cells and windows between tests."""
+    given = law(kind, event)
+    return given, components(given, dtype)
+
+
+def cells_of(device: HostDevice, mixed: Components, dtype: str) -> cells.Cells:
+    """The cells of a mixture."""
+    kind = np.dtype(dtype)
+    return cells._cells(device, mixed, mixture.prepare(device, mixed, kind), kind)
+
+
+def windows_of(device: HostDevice, known: cells.Cells, dtype: str) -> cells.Windows:
+    """The windows of a mixture's cells."""
+    return cells._windows(device, NORMAL, known, np.dtype(dtype))
 
 
 def alive(given: Law) -> Law:
@@ -187,8 +198,9 @@ def error(found: Any, given: Law, x: Any) -> Any:
 @kinds
 def test_what_a_window_leaves_out_is_nothing(device, kind, event, dtype):
     """At the edges of each cell and inside it, against sums over all components."""
-    given = law(kind, event)
-    known, windows = found_cells(device, given, dtype)
+    given, mixed = prepared_once(kind, event, dtype)
+    known = cells_of(device, mixed, dtype)
+    windows = windows_of(device, known, dtype)
     borders = known.borders.astype(np.float64)
     assert (np.diff(borders) >= 0).all()
     random = np.random.default_rng(4)
@@ -216,17 +228,17 @@ def test_what_a_window_leaves_out_is_nothing(device, kind, event, dtype):
 @kinds
 @pytest.mark.parametrize("most", [True, False])
 def test_rows_keep_the_promise(device, kind, event, dtype, most):
-    given = law(kind, event)
-    mixed = components(given, dtype)
-    known, _ = found_cells(device, given, dtype)
-    x = rows_of(given, known.borders.astype(np.float64), 1500, dtype)
+    given, mixed = prepared_once(kind, event, dtype)
+    known = cells_of(device, mixed, dtype)
+    x = rows_of(given, known.borders.astype(np.float64), 800, dtype)
     rows = kernels.compiled_rows(NORMAL, dtype, event)[0 if most else -1]
     assert error(scored(device, mixed, x, rows), given, x).max() <= PROMISE
 
 
 def test_windows_are_narrow_where_components_lie_apart(device):
     def width(kind: str) -> float:
-        return found_cells(device, law(kind), "float32")[0].width
+        _, mixed = prepared_once(kind, 1, "float32")
+        return cells_of(device, mixed, "float32").width
 
     assert width("near") == pytest.approx(1)
     assert 0.1 < width("spread") < 0.4
@@ -240,7 +252,8 @@ def test_windows_are_narrow_where_components_lie_apart(device):
 @pytest.mark.parametrize("event", [2, 3])
 def test_windows_are_narrow_in_several_dimensions(device, monkeypatch, event):
     monkeypatch.setattr(cells, "cells_of", lambda count, event: 6)
-    known, _ = found_cells(device, law("spread", event), "float32")
+    mixed = components(law("spread", event), "float32")
+    known = cells_of(device, mixed, "float32")
     assert known.width < 0.6
     # As the mixture's own draws meet it.
     loc, scale, logs = law("spread", event)
@@ -257,7 +270,9 @@ def test_windows_are_narrow_in_several_dimensions(device, monkeypatch, event):
 @dtypes
 @pytest.mark.parametrize("event", EVENTS)
 def test_rows_are_sorted_by_cell(device, random, event, dtype):
-    known, windows = found_cells(device, law("spread", event), dtype)
+    _, mixed = prepared_once("spread", event, dtype)
+    known = cells_of(device, mixed, dtype)
+    windows = windows_of(device, known, dtype)
     x = (40 * random.normal(size=(9000, event))).astype(dtype)
     x[::50, -1] = np.resize([np.nan, np.inf, -np.inf, 1e9, known.borders[-1, 3]], 180)
     spec = kernels.mixture_cells(NORMAL, dtype, event, 1)
@@ -286,9 +301,8 @@ def test_rows_are_sorted_by_cell(device, random, event, dtype):
 @pytest.mark.parametrize("event", EVENTS)
 def test_special_rows_and_their_neighbours(device, event, dtype):
     """NaN and ±∞ are handled alone; a row's bits do not depend on the others."""
-    given = law("spread", event)
-    mixed = components(given, dtype)
-    known, _ = found_cells(device, given, dtype)
+    given, mixed = prepared_once("spread", event, dtype)
+    known = cells_of(device, mixed, dtype)
     x = rows_of(given, known.borders.astype(np.float64), 1200, dtype)
     clean = scored(device, mixed, x)
     for rows in kernels.compiled_rows(NORMAL, dtype, event):
