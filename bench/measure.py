@@ -45,6 +45,7 @@ class Entry:
     calls: list[Callable[[], Any]] = field(default_factory=list)
     first_seconds: float = 0.0
     turns: int = 1
+    brief: bool = False
     seconds: list[float] = field(default_factory=list)
     extra_bytes: int | None = None
     error: float | None = None
@@ -162,6 +163,7 @@ def _warm_up(entry: Entry, workload: Workload, reference: Reference) -> None:
     def third() -> None:
         taken, result = timing.seconds(peer, entry.calls, 1, 2)
         _check(entry, 2, result, reference)
+        entry.brief = timing.is_brief(taken)
         if workload.cell.case == "single":
             entry.turns = max(1, math.ceil(_LATENCY_SECONDS / max(taken, 1e-7)))
 
@@ -174,7 +176,9 @@ def _time(entry: Entry, turn: int, reference: Reference) -> None:
     def step() -> None:
         peer = entry.peer
         assert peer is not None
-        taken, result = timing.seconds(peer, entry.calls, entry.turns, turn)
+        taken, result = timing.seconds(
+            peer, entry.calls, entry.turns, turn, awake=entry.brief
+        )
         _check(entry, turn + entry.turns - 1, result, reference)
         if entry.status == OK:
             entry.seconds.append(taken)

@@ -37,6 +37,7 @@ class Fake(Peer):
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "_PAUSE", 0.0)
+    monkeypatch.setattr(timing, "_AWAKE", 0.0)
 
 
 def only(cell: Cell, who: Peer | measure.Missing, repeats: int = 3) -> dict[str, Any]:
@@ -301,7 +302,40 @@ def test_a_latency_is_that_of_many_calls(monkeypatch: pytest.MonkeyPatch) -> Non
     cell = Cell("latency", "single", "float64", 1, 8)
     found = only(cell, Single(act), 2)
     assert found["seconds"] == pytest.approx([1e-3, 1e-3])
-    assert len(calls) == 3 + 2 * 20
+    awake = 30
+    assert len(calls) == pytest.approx(3 + 2 * (awake + 20), abs=2)
+
+
+def test_cores_are_awake_when_a_call_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    asleep = [0.0]
+    calls: list[float] = []
+
+    class Sleepy(Fake):
+        def before(self) -> None:
+            asleep[0] = clock.now + timing._PAUSE + 0.015
+
+        def scalar(self, weights: Any, loc: Any, scale: Any) -> Any:
+            log_prob = super().scalar(weights, loc, scale)
+
+            def noted(value: Any) -> Any:
+                calls.append(float(value[0]))
+                return log_prob(value)
+
+            return noted
+
+    def act() -> None:
+        clock.sleep(0.004 if clock.now < asleep[0] else 0.002)
+
+    found = only(SCALAR, Sleepy(act), 4)
+    assert found["seconds"] == pytest.approx([0.002] * 4)
+    # The inputs that are timed are others.
+    assert calls[-1] not in calls[-6:-1]
+    # A call of a second wakes them by itself.
+    calls.clear()
+    only(SCALAR, Sleepy(lambda: clock.sleep(1.0)))
+    assert len(calls) == 3 + 3
 
 
 @pytest.mark.usefixtures("quiet")
