@@ -30,6 +30,9 @@ _DIRECT, _BESIDE, _GATHER = 0.4, 0.043, 0.5
 # How often a row counts that is left to the loops for all pairs: those take as long for
 # a few rows as for a block. As much is spent on a row before it is left.
 _TIMES = 2.0
+# What looks best may not be, and then far too many others are left: finding the next
+# best, and of each component; what this may cost of a row without a screen.
+_NEXT, _SCAN, _TRIED = 300.0, 0.2, 0.3
 # What a screen may cost beside none, for draws: other values might pay for both.
 _WORTH = 0.65
 # And of the rows that a thread takes at once.
@@ -53,7 +56,8 @@ class Screen:
     error   [d]: Σ error·(2x')² is at most what a bound is off by because of x', the
             value without the centre
     limits  how far below a row's largest y a bound that matters may lie, beside that
-            sum; what part of itself y is off by; how many components may be left
+            sum; what part of itself y is off by; how many components may be left; how
+            many are tried before
     rows    that a thread takes at once
     """
 
@@ -119,6 +123,7 @@ def screen_of(prepared: Prepared) -> Screen | None:
     directly = wide * (count * (_DIRECT + _BESIDE * size) + _GATHER * size)
     alone = _ALONE * wide * size
     most = _TIMES * directly / _ROW
+    tries = 1 + int(_TRIED * directly / (_NEXT + _SCAN * count))
     some = np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64)
     sample = pairs[0][some], pairs[1][some], pairs[2][some]
     (loc, square, _), least, best = sample, _WORTH * directly, 0
@@ -131,7 +136,9 @@ def screen_of(prepared: Prepared) -> Screen | None:
             if depth > size / 2 or count * depth > _MOST or cost >= least:
                 break
             part = most * len(some) / count
-            screen = _screen_over(sample, np.sort(order[:depth]), part, loops.ROWS)
+            screen = _screen_over(
+                sample, np.sort(order[:depth]), part, tries, loops.ROWS
+            )
             if screen is None:
                 break
             top, _, left = screen.sums(x)[1]
@@ -143,15 +150,19 @@ def screen_of(prepared: Prepared) -> Screen | None:
         if not best:
             return None
         rows = max(int(_WORK / least) // loops.ROWS, 1) * loops.ROWS
-        return _screen_over(pairs, np.sort(order[:best]), most, rows)
+        return _screen_over(pairs, np.sort(order[:best]), most, tries, rows)
 
 
 def _screen_over(
-    pairs: tuple[Array, Array, Array], chosen: Array, most: float, rows: int
+    pairs: tuple[Array, Array, Array],
+    chosen: Array,
+    most: float,
+    tries: int,
+    rows: int,
 ) -> Screen | None:
-    """The screen of the dimensions chosen, which may leave `most` components.
+    """The screen of the dimensions chosen; None where its bounds might overflow.
 
-    None where its bounds might overflow.
+    It may leave `most` components beside the `tries` that look best.
     """
     loc, square, constant = pairs
     count, size = loc.shape
@@ -170,7 +181,7 @@ def _screen_over(
     near = BITS[loc.dtype] + np.log2(count) + slack * highest + off
     if not near < loops.MOST_OFF:
         return None
-    limits = np.array([near, slack + 2.0**-22, max(1.0, most)])
+    limits = np.array([near, slack + 2.0**-22, max(1.0, most), tries])
     groups = -(-count // _GROUPS)
     blocks = -(-count // (groups * loops.WIDTH))
 

@@ -22,10 +22,12 @@ from lucid.backends.protocol import Array
 WIDTH, PASS, TOGETHER, ROWS = 64, 4, 4, 16
 # Elements of an event side by side.
 LANES = 64
+# So few that are left are taken as they come.
+FEW = 16
 # What bounds may be off by, at most, for no part of them to overflow.
 MOST_OFF = 2.0**96
 # The places of `limits`, and the rows of `found`.
-NEAR, SLACK, MOST = 0, 1, 2
+NEAR, SLACK, MOST, TRIES = 0, 1, 2, 3
 TOP, TOTAL, LEFT = 0, 1, 2
 
 
@@ -58,7 +60,8 @@ def score(
     rough_square    float32 [groups, blocks, d, WIDTH]: what x'² is multiplied by;
                     rough_linear and rough_constant alike
     limits          what y may be below the largest, besides, to matter; what part of
-                    it that is off by; how many components may be left
+                    it that is off by; how many components may be left; how many
+                    of what looks best are tried first, while more than FEW are left
     shifted, bound  scratch, float32 [ROWS, d] and [ROWS, blocks, WIDTH]
     """
     wide_vectors()
@@ -77,13 +80,17 @@ def score(
             if not off < MOST_OFF:
                 found[TOP, row], found[LEFT, row] = np.nan, 0.0
                 continue
-            b, j = highest(keys[r])
             own = row, r, off, exact, rough, limits, shifted, lanes, found, best
-            near = visit(b, j, near, own)
-            bound[r, b, j] = np.float32(-np.inf)
             left = 0
-            for b in range(bound.shape[1]):
-                left += reached(bound, r, b, near)
+            for _ in range(int(limits[TRIES])):
+                b, j = highest(keys[r])
+                near = visit(b, j, near, own)
+                bound[r, b, j] = np.float32(-np.inf)
+                left = 0
+                for b in range(bound.shape[1]):
+                    left += reached(bound, r, b, near)
+                if not left > FEW:
+                    break
             found[LEFT, row] = left
             if left > limits[MOST]:
                 near = np.float32(np.nan)
