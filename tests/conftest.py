@@ -83,3 +83,12 @@ def _repeats(item: pytest.Item) -> bool:
     case = getattr(item, "callspec", None)  # only tests with parameters have one
     second = case is not None and case.params.get("each_engine") == "numba"
     return second and item.get_closest_marker("gpu") is not None
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmark does not wait, nor wake cores, before what it times."""
+    from bench import timing
+
+    monkeypatch.setattr(timing, "_PAUSE", 0.0)
+    monkeypatch.setattr(timing, "_AWAKE", 0.0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.backends.numpy import blocks, mixture, plain, screen
+from lucid.backends.numpy import blocks, buffers, mixture, plain, screen
 from lucid.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from tests.family_table import TABLE
 
@@ -132,12 +132,12 @@ def work(monkeypatch: Any, given: Any, x: Any) -> int:
     """Elements that NumPy goes through in a call whose preparation is done."""
     given.log_prob(x)
     with monkeypatch.context() as patch:
-        for module in (blocks, mixture, plain, screen):
+        for module in (blocks, buffers, mixture, plain, screen):
             patch.setattr(module, "np", CountingNumpy())
-        blocks._local.__dict__.clear()
+        buffers._local.__dict__.clear()
         Counted.elements = 0
         given.log_prob(x)
-        blocks._local.__dict__.clear()
+        buffers._local.__dict__.clear()
     return Counted.elements
 
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 import lucid
 from lucid.backends.numpy import screen
-from lucid.backends.numpy.blocks import Buffers
+from lucid.backends.numpy.buffers import Buffers
 from lucid.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])

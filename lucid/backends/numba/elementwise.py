@@ -23,7 +23,7 @@ from lucid.backends.numba.formula import OneSide, family_text, formula_text, is_
 from lucid.backends.numba.loops.elementwise import WIDTH
 from lucid.backends.numba.source import compose, module_text
 from lucid.backends.numpy import elementwise as in_numpy
-from lucid.backends.numpy.blocks import Scratch
+from lucid.backends.numpy.buffers import Scratch
 from lucid.backends.numpy.functions import Functions
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import NATS, Array, FamilyType

@@ -8,8 +8,6 @@ meet one value each. Components are the leading axis of a tile.
 from __future__ import annotations
 
 import copy
-import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -18,12 +16,15 @@ from typing import Any, Self
 import numpy as np
 
 from lucid.backends.numpy import prepare, program
+from lucid.backends.numpy.buffers import Buffers, QuietLoops, Scratch
 from lucid.backends.numpy.threads import get_num_threads, run_blocks
 from lucid.backends.protocol import Array, Components
 
 # Components a tile. A sum folds pairwise inside a tile and in float64 across tiles, so
-# this decides the rounding, and may not depend on the number of rows.
+# this decides the rounding, and may not depend on the number of rows. Where a pair is
+# little work there are more, or threads would do nothing but wait for their turn.
 TILE = 32
+_LIGHT_TILE_BYTES = 1 << 10
 # Bytes of one buffer: with its neighbours it stays in a core's second-level cache.
 BUFFER_BYTES = 1 << 20
 LIGHT = 8  # dimensions of values that need no room to speak of beside it
@@ -41,13 +42,9 @@ PANEL = 16
 COLUMNS = 16
 # Bytes of the differences of some components: threads wait at each pass, so few.
 _DIFFERENCE_BYTES = 1 << 20
-# Elements of NumPy's own buffer, no more than the shortest inner loop that matters.
-UFUNC_BUFFER = 1024
 
 _NO_ROWS = np.empty(0, np.int64)
 _BOOL = np.dtype(bool)
-
-_local = threading.local()
 
 
 def kept(
@@ -82,7 +79,9 @@ class Call:
         if self.shared:  # every value meets the same mixture: one axis of rows
             value = value.reshape(value.shape[0] * value.shape[1], 1, value.shape[2])
         self.value = value
-        self.samples, self.mixtures = value.shape[:2]
+        self.samples, self.mixtures, event = value.shape
+        light = event <= LIGHT and not self.family.family_event_ndim
+        self.tile = _LIGHT_TILE_BYTES // self.dtype.itemsize if light else TILE
 
     def prepared(self, mixtures: slice) -> prepare.Prepared:
         """The components of these mixtures."""
@@ -122,7 +121,8 @@ class Call:
             sizes = (a[:1].size for a in self.components.parameters)
             most = max(1, BLOCK_FACTORS // max(self.components.count, *sizes))
         count, event = self.components.count, self.value.shape[2]
-        rows = block_rows(self.dtype, count, event, self.samples * self.mixtures, light)
+        size = self.dtype.itemsize * min(count, self.tile) * max(1, event // light)
+        rows = block_rows(size, count * event, self.samples * self.mixtures)
         if self.samples < self.mixtures:
             mixtures = min(self.mixtures, rows, most)
             return max(1, min(self.samples, rows // mixtures)), mixtures
@@ -130,13 +130,13 @@ class Call:
         return samples, max(1, min(self.mixtures, rows // samples, most))
 
 
-def block_rows(
-    dtype: np.dtype[Any], count: int, event: int, rows: int, light: int = LIGHT
-) -> int:
-    """Rows of a block: full buffers, and work for every thread."""
-    most = BUFFER_BYTES // (dtype.itemsize * min(count, TILE))
-    most //= max(1, event // light)
-    fewest = min(FEWEST_ROWS, max(WORTH_A_THREAD // max(1, count * event), PANEL))
+def block_rows(size: int, parameters: int, rows: int) -> int:
+    """Rows of a block: full buffers, and work for every thread.
+
+    A row takes `size` bytes of a buffer, and meets so many parameters.
+    """
+    most = BUFFER_BYTES // size
+    fewest = min(FEWEST_ROWS, max(WORTH_A_THREAD // max(1, parameters), PANEL))
     share = max(1, -(-rows // get_num_threads()))
     return max(-(-share // -(-share // max(most, fewest))), fewest)
 
@@ -191,8 +191,9 @@ class Block(ABC):
         that neither a value nor a parameter explains (∞ · 0, of a component that does
         not exist or a difference that overflows) is −∞ when `careful`.
         """
-        for first in range(0, self.prepared.count, TILE):
-            last = min(first + TILE, self.prepared.count)
+        step = self.call.tile
+        for first in range(0, self.prepared.count, step):
+            last = min(first + step, self.prepared.count)
             tile = self._fill(first, last)
             if careful:
                 explained = np.isnan(self.x).any(axis=0) | self._spread(
@@ -237,7 +238,7 @@ class ScalarBlock(Block):
     @cached_property
     def _program(self) -> tuple[Callable[..., None], list[Array]]:
         traced = program.trace(self.family, len(self._rows), len(self.prepared.factors))
-        shape = (min(TILE, self.prepared.count), *self.shape)
+        shape = (min(self.call.tile, self.prepared.count), *self.shape)
         buffers = self.buffers.take(self.call.dtype, *[shape] * (traced.floats + 1))
         buffers += self.buffers.take(_BOOL, *[shape] * traced.booleans)
         return traced.run, buffers
@@ -302,7 +303,7 @@ class VectorBlock(Block):
     """Rows of a family of vectors: one component of all mixtures at a time."""
 
     def _fill(self, first: int, last: int) -> Array:
-        (tile,) = self.buffers.take(self.call.dtype, (TILE, *self.shape))
+        (tile,) = self.buffers.take(self.call.dtype, (last - first, *self.shape))
         tile = tile[: last - first]
         stacks = self._stacks
         for k in range(first, last):
@@ -333,68 +334,3 @@ def _against(factor: Array, ndim: int) -> Array:
     return moved.reshape(
         moved.shape[:1] + (1,) * (ndim - factor.ndim) + moved.shape[1:]
     )
-
-
-class QuietLoops(np.errstate):
-    """No warnings, and no copies of broadcast operands.
-
-    NumPy copies a broadcast operand into its buffer where the inner loop is shorter
-    than that buffer, which makes such a pass three times as long: a small buffer stops
-    it. Both settings belong to this thread, and end with the errstate.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(all="ignore")
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        np.setbufsize(UFUNC_BUFFER)
-
-
-class Buffers:
-    """Arrays to write to, made anew: for a few rows that takes the least time."""
-
-    def take(self, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Array]:
-        """Arrays of these shapes."""
-        return [np.empty(shape, dtype) for shape in shapes]
-
-    def program(
-        self, traced: program.Program, dtype: np.dtype[Any], shape: tuple[int, ...]
-    ) -> list[Array]:
-        """What a program writes: arrays of `dtype`, then masks."""
-        return [np.empty(shape, kind or dtype) for kind in traced.buffers]
-
-
-class Scratch(Buffers):
-    """This thread's buffers, checked out, which every block uses again.
-
-    A call inside the call, from a signal handler or a finaliser, finds none and makes
-    its own.
-    """
-
-    def __enter__(self) -> Self:
-        self._kept: dict[tuple[str, int], Array] = _local.__dict__.pop("buffers", {})
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _local.buffers = self._kept
-
-    def take(self, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> list[Array]:
-        """Arrays of these shapes: earlier ones, where they are large enough."""
-        found = []
-        for i, shape in enumerate(shapes):
-            key, size = (dtype.char, i), math.prod(shape)
-            flat = self._kept.get(key)
-            if flat is None or flat.size < size:
-                flat = self._kept[key] = np.empty(size, dtype)
-            found.append(flat[:size].reshape(shape))
-        return found
-
-    def program(
-        self, traced: program.Program, dtype: np.dtype[Any], shape: tuple[int, ...]
-    ) -> list[Array]:
-        """What a program writes: arrays of `dtype`, then masks."""
-        found = self.take(dtype, *[shape] * traced.floats)
-        if traced.booleans:
-            found += self.take(_BOOL, *[shape] * traced.booleans)
-        return found

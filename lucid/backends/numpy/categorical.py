@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy.blocks import Scratch
+from lucid.backends.numpy.buffers import Scratch
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.backends.numpy.blocks import QuietLoops
+from lucid.backends.numpy.buffers import QuietLoops
 from lucid.backends.numpy.cells_terms import Terms
 from lucid.backends.numpy.cells_tree import Grid, Tree
 from lucid.backends.protocol import Array, Components

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lucid.backends.numpy.blocks import QuietLoops
+from lucid.backends.numpy.buffers import QuietLoops
 from lucid.backends.numpy.cells_terms import Terms
 from lucid.backends.numpy.threads import run_blocks
 from lucid.backends.protocol import Array

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lucid.backends.numpy import blocks, plain
-from lucid.backends.numpy.blocks import COLUMNS, TILE, QuietLoops, Scratch
+from lucid.backends.numpy.blocks import COLUMNS, TILE
+from lucid.backends.numpy.buffers import QuietLoops, Scratch
 from lucid.backends.numpy.cells import Cells
 from lucid.backends.numpy.plain import Finish, Plan
 from lucid.backends.numpy.sums import PLAIN_SUM

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numpy import blocks, grouped, plain, screen, sums
-from lucid.backends.numpy.blocks import Block, Buffers, Call, ScalarBlock
+from lucid.backends.numpy.blocks import Block, Call, ScalarBlock
+from lucid.backends.numpy.buffers import Buffers
 from lucid.backends.numpy.cells import cells_of
 from lucid.backends.numpy.plain import Plan
 from lucid.backends.numpy.prepare import base_measure, is_everywhere

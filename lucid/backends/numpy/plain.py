@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from lucid.backends.numpy import blocks, prepare, program
-from lucid.backends.numpy.blocks import COLUMNS, TILE, Buffers, QuietLoops, Scratch
+from lucid.backends.numpy.blocks import COLUMNS, TILE
+from lucid.backends.numpy.buffers import Buffers, QuietLoops, Scratch
 from lucid.backends.numpy.program import Program
 from lucid.backends.numpy.sums import accumulate, losses
 from lucid.backends.numpy.threads import get_num_threads, run_blocks
@@ -191,7 +192,8 @@ def sums(plan: Plan, values: Array, finish: Finish) -> None:
         x = np.ascontiguousarray(values, plan.dtype)
         finish(slice(count), x, along_values(plan, x, _NEW), _NEW)
         return
-    step = blocks.block_rows(plan.dtype, plan.count, 1, count)
+    size = plan.dtype.itemsize * min(plan.count, TILE)
+    step = blocks.block_rows(size, plan.count, count)
 
     def work(start: int, stop: int) -> None:
         with QuietLoops(), Scratch() as buffers:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lucid.backends.numpy.blocks import PANEL, Block, Buffers, Call
+from lucid.backends.numpy.blocks import PANEL, Block, Call
+from lucid.backends.numpy.buffers import Buffers
 from lucid.backends.numpy.prepare import MOST_SQUARED, Prepared
 from lucid.backends.numpy.sums import LEAST_EXPONENT
 from lucid.backends.protocol import Array
