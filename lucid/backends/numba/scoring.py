@@ -19,11 +19,13 @@ from lucid.backends.protocol import Array, Family
 
 # Components a tile: they decide the rounding, so they depend on nothing.
 TILE = 16
-# Rows that a thread takes at once, at least. Rows of a block as a multiple, which keeps
-# each of them in the main body of vectorised loops, whose remainder might round another
-# way: loops of long bodies take fewer at once. And bytes of one number of each row, at
-# most: beside a tile, which fills a good part of the first-level cache, and without.
-ROWS, ROWS_MULTIPLE, PLAIN_ROWS_MULTIPLE = 256, 64, 16
+# Rows that a thread takes at once, at least; of rows that meet so many elements of
+# components fewer will do. Rows of a block as a multiple, which keeps each of them in
+# the main body of vectorised loops, whose remainder might round another way: loops of
+# long bodies take fewer at once. And bytes of one number of each row, at most: beside a
+# tile, which fills a good part of the first-level cache, and without.
+ROWS, HEAVY_ROW = 256, 1 << 15
+ROWS_MULTIPLE, PLAIN_ROWS_MULTIPLE = 64, 16
 LINE_BYTES, PLAIN_LINE_BYTES = 1 << 11, 1 << 12
 # Bytes of a block of rows, at most: it stays in the second-level cache.
 BLOCK_BYTES = 1 << 18
@@ -107,8 +109,10 @@ class Rows(ABC):
         if self.mixture.screen is not None:
             return self._screened(self.mixture.screen)
         count, size = self.values.shape
-        block = WORK_PAIRS // max(1, len(self.mixture.constant) * size)
-        block = max(block - block % ROWS, ROWS)
+        elements = max(1, len(self.mixture.constant) * size)
+        fewest = ROWS if elements < HEAVY_ROW else ROWS_MULTIPLE
+        block = WORK_PAIRS // elements
+        block = max(block - block % fewest, fewest)
         if not self.traits.row_is_value:
             block = min(block, PREPARED_ROWS)
         if count <= block:

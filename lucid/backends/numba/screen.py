@@ -34,7 +34,7 @@ _TIMES = 2.0
 # best, and of each component; what this may cost of a row without a screen.
 _NEXT, _SCAN, _TRIED = 300.0, 0.2, 0.3
 # What a screen may cost beside none, for draws: other values might pay for both.
-_WORTH = 0.65
+_WORTH = 0.7
 # And of the rows that a thread takes at once.
 _WORK = 3e5
 # Components that the estimate looks at.
