@@ -261,6 +261,8 @@ class DistributionBase:
 
     def _canonical(self, value: Array, shape: Shape) -> Array:
         """Values as [S, B, D]: S for each of the B elements of the batch."""
+        if not (self._event_shape or self._batch_shape):
+            return value.reshape(-1, 1, 1)
         full = shape + self._event_shape
         if value.shape != full:
             value = self._backend.xp.broadcast_to(value, full)

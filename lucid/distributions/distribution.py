@@ -62,7 +62,8 @@ class Distribution(DistributionBase):
             matched = self._matching(shape)
             result = matched._log_prob(array, shape, compute_dtype(dtype), target)
             if out is None:
-                return Tensor._wrap(result.astype(dtype, copy=False))
+                rounded = result.dtype is not dtype and result.dtype != dtype
+                return Tensor._wrap(result.astype(dtype) if rounded else result)
             if result is not target:
                 out._array[...] = result.astype(dtype, copy=False)
             return out

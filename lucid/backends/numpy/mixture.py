@@ -64,7 +64,7 @@ def _of_one(plan: Plan, value: Array, out: Array) -> bool:
     total, (low, high) = plain.of_one(plan, value), plan.trusted
     trusted: bool = low <= total.item(0) <= high
     if trusted:
-        out.fill(np.log(total[0]))
+        np.log(total[:1], out=out)
     return trusted
 
 

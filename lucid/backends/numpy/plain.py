@@ -210,9 +210,10 @@ def of_one(plan: Plan, value: Array) -> Array:
 
     NumPy begins a loop with a number in less time than with an array spread out.
     """
-    values = value.reshape(1).astype(plan.dtype, copy=False)
-    terms = [term.reshape(()) for term in plan.row(values)]
-    return _full_sums(plan, terms)
+    number = value.reshape(())
+    if number.dtype is not plan.dtype:
+        number = number.astype(plan.dtype, copy=False)
+    return _full_sums(plan, plan.row(number))
 
 
 def along_values(plan: Plan, values: Array, buffers: Buffers) -> Array:
@@ -250,11 +251,11 @@ def _few_sums(plan: Plan, terms: Iterable[Array]) -> Array:
     return _full_sums(plan, [term.take(places, mode="clip") for term in terms])
 
 
-def _full_sums(plan: Plan, terms: list[Array]) -> Array:
+def _full_sums(plan: Plan, terms: Iterable[Array]) -> Array:
     """The sums over one tile of terms [K, COLUMNS], or of one number for all."""
     factors, clamp, _ = plan.spread
     buffers = _NEW.program(plan.program, plan.dtype, clamp.shape)
-    plan.program.run((*terms, *factors), buffers)
+    plan.program.evaluate(*buffers, *terms, *factors, *plan.program.numbers)
     return _weighted_sum(plan.weights, buffers[0], clamp)
 
 
