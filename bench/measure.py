@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,9 +94,8 @@ def measure(
             if other.peer:
                 other.peer.release()
     for turn in range(repeats):
-        # Another one begins each time, so that nobody always follows the same one.
-        begin = turn % max(1, len(taking_part))
-        for entry in taking_part[begin:] + taking_part[:begin]:
+        # Nobody always follows the same one, and meets its threads and caches.
+        for entry in random.Random(turn).sample(taking_part, len(taking_part)):
             enough = len(entry.seconds) >= _FEWEST_REPEATS
             if not (enough and sum(entry.seconds) > _SECONDS_EACH):
                 say(f"{entry.name}, {turn + 1} of {repeats}")
