@@ -21,6 +21,11 @@ class Prepared(NamedTuple):
     constants: Array
 
 
+def blank(shape: Any, dtype: Any = np.float64) -> Any:
+    """An array to be filled: what is left out shows."""
+    return np.full(shape, np.nan, dtype)
+
+
 def _grid(count: int, block: int) -> tuple[int, ...]:
     return (-(-count // block),)
 
@@ -28,14 +33,14 @@ def _grid(count: int, block: int) -> tuple[int, ...]:
 def log_prob(host: Host, family: str, parameters: Sequence[Array], x: Array) -> Array:
     """Elementwise: parameters [S], x [S]."""
     name = f"log_prob_{family}_{TYPES[x.dtype.name]}"
-    return host(name, (len(x),), 1, *_three(parameters), x, np.empty_like(x))[-1]
+    return host(name, (len(x),), 1, *_three(parameters), x, blank(x.shape, x.dtype))[-1]
 
 
 def per_row(
     host: Host, family: str, parameters: Sequence[Array], log_weights: Array, x: Array
 ) -> Array:
     """Parameters [S, K, D] of each row's own, x [S, D]."""
-    name, out = f"per_row_{family}_{TYPES[x.dtype.name]}", np.empty(len(x), x.dtype)
+    name, out = f"per_row_{family}_{TYPES[x.dtype.name]}", blank(len(x), x.dtype)
     shape = (log_weights.shape[1], x.shape[1])
     arguments = (*_three(parameters), log_weights, x, out, *shape)
     return host(name, (len(x),), 1, *arguments)[-1]
@@ -65,7 +70,7 @@ def rows(
         f"rows{lanes}_{family}_{TYPES[x.dtype.name]}",
         _grid(count * lanes, 256),
     )
-    out = np.empty(count, x.dtype)
+    out = blank(count, x.dtype)
     arguments = (x, *views, *view(weights, 2), int(logarithms), out)
     found = host(name, grid, 256, *arguments, count, count, components)
     return found[-1]
@@ -80,7 +85,7 @@ def prepare(
     wide = None if log_weights is None else log_weights.astype(np.float64)
     weights = (wide, 0, 1, 1, count, size)
     if family == "MultivariateNormal":
-        whitener, constants = np.empty((count, size, size)), np.empty(count)
+        whitener, constants = blank((count, size, size)), blank(count)
         name = f"prepare_MultivariateNormal_{kind}"
         found = host(name, (count,), 128, *parameters, *weights, whitener, constants)
         dtype = parameters[0].dtype
@@ -91,9 +96,9 @@ def prepare(
     for parameter in _three(parameters):
         views += [parameter, 0, 0, 0] if parameter is None else [parameter, 0, size, 1]
     dtype = parameters[0].dtype
-    factors = np.empty((count, size, WORDS[family]), dtype)
+    factors = blank((count, size, WORDS[family]), dtype)
     name, grid = f"prepare_{family}_{kind}", _grid(count, 128)
-    found = host(name, grid, 128, *views, *weights, factors, np.empty(count, dtype))
+    found = host(name, grid, 128, *views, *weights, factors, blank(count, dtype))
     return Prepared((found[-2],), found[-1])
 
 
@@ -108,8 +113,8 @@ def mixture(
 ) -> Array:
     """Values [S, D] under shared components, by one of the kernels, perhaps split."""
     (count, size), kind = x.shape, TYPES[x.dtype.name]
-    out = np.empty(count, x.dtype)
-    partials = np.empty((splits, count, 2), x.dtype) if splits > 1 else None
+    out = blank(count, x.dtype)
+    partials = blank((splits, count, 2), x.dtype) if splits > 1 else None
     # The compiled event size of `mixture` is not an argument.
     tail = (len(prepared.constants), *([] if kernel.startswith("mixture") else [size]))
     if family == "MultivariateNormal":
@@ -137,7 +142,10 @@ def ordered(host: Host, family: str, prepared: Prepared) -> Prepared:
         f"order_{family}_{TYPES[constants.dtype.name]}",
         _grid(len(constants), 128),
     )
-    results = np.empty_like(factors), np.empty_like(constants)
+    results = (
+        blank(factors.shape, factors.dtype),
+        blank(constants.shape, constants.dtype),
+    )
     found = host(name, grid, 128, factors, constants, 1, len(constants), *results)
     return Prepared((found[-2],), found[-1])
 
@@ -152,14 +160,14 @@ def fixed(
 ) -> Array:
     """Values [S, D] under shared components, with a shift found beforehand."""
     kind, count = TYPES[x.dtype.name], len(prepared.constants)
-    shifts = np.empty(2, x.dtype)
+    shifts = blank(2, x.dtype)
     shifts = host(f"shift_{kind}", (1,), 128, prepared.constants, 1, count, shifts)[-1]
     arguments = (
         x,
         *prepared.factors,
         prepared.constants,
         shifts,
-        np.empty_like(x[:, 0]),
+        blank(len(x), x.dtype),
     )
     name, grid = f"{kernel}_{family}_{kind}", _grid(len(x), 128 * rows)
     if kernel.startswith("small"):
@@ -173,7 +181,7 @@ def mode(host: Host, family: str, prepared: Prepared, x: Array) -> tuple[Array, 
     (count, size), kind = x.shape, TYPES[x.dtype.name]
     vector = family == "MultivariateNormal"
     factors = (*prepared.factors, prepared.constants)
-    results = (np.empty(count, np.int64), np.empty(count, x.dtype))
+    results = (np.full(count, -1, np.int64), blank(count, x.dtype))
     shape = (count, 1, len(prepared.constants), size)
     name, threads = f"mode_{family}_{kind}", 256 if vector else 128
     found = host(name, _grid(count, 128), threads, x, *factors, *results, *shape)
